@@ -1,0 +1,50 @@
+# Everything needs only Python >= 3.11, make and a package index; each target makes what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLIENTS := .venv-clients
+
+.PHONY: demo test test-ci test-all lint format lock clean
+
+demo: $(VENV)/.ready
+	$(BIN)/offjax demo
+
+test: $(VENV)/.ready lint
+	$(BIN)/pytest -m "not slow and not ci"
+
+test-ci: $(VENV)/.ready $(CLIENTS)/.ready
+	$(BIN)/pytest -m ci -n 0
+
+test-all: test test-ci
+	$(BIN)/pytest -m slow -n 2
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.ready
+	$(BIN)/pip install uv
+	$(BIN)/uv pip compile pyproject.toml --extra test --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra clients --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-clients.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "offjax needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(CLIENTS)/.ready: requirements-clients.lock pyproject.toml
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -r requirements-clients.lock
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache *.egg-info
