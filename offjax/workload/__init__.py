@@ -1,0 +1,1 @@
+"""Task classes, mixes and arrivals."""

@@ -1,0 +1,50 @@
+"""One pure simulator of devices, access points and servers.
+
+``state = init(key, params)``, then ``state, outcome = advance(state, decision, draw(key, params), params)``.
+"""
+
+from offjax.world.battery import remaining
+from offjax.world.draws import draw
+from offjax.world.links import Link, transmit
+from offjax.world.records import (
+    DROPS,
+    Decision,
+    Draws,
+    End,
+    Fleet,
+    Kind,
+    Outcome,
+    Params,
+    Radio,
+    Schedule,
+    Servers,
+    State,
+    Update,
+    Windows,
+)
+from offjax.world.schedules import windows
+from offjax.world.step import advance, init
+
+__all__ = [
+    "DROPS",
+    "Decision",
+    "Draws",
+    "End",
+    "Fleet",
+    "Kind",
+    "Link",
+    "Outcome",
+    "Params",
+    "Radio",
+    "Schedule",
+    "Servers",
+    "State",
+    "Update",
+    "Windows",
+    "advance",
+    "draw",
+    "init",
+    "remaining",
+    "transmit",
+    "windows",
+]
