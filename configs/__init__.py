@@ -1,0 +1,1 @@
+"""Shipped configurations and scenarios: YAML files, installed as the package ``offjax.configs``."""

@@ -1,0 +1,1 @@
+"""Policies that need no training: rules, greedy choices, the per-task oracle."""

@@ -1,0 +1,1 @@
+"""What is observed and rewarded, and the numbers of each paper."""

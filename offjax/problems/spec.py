@@ -1,0 +1,49 @@
+"""What a problem is to everybody else: features that are observed, decisions, rewards, and a world."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+
+from offjax.world import Outcome, Params, State
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One number that a device observes, in physical units, and the range that is mapped to 0..1."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+class Problem(Protocol):
+    """What is observed and rewarded in a world; pytrees whose numbers are leaves."""
+
+    params: Params
+    horizon: jax.Array  # [] int32 slots after which an episode is truncated
+
+    @property
+    def name(self) -> str:
+        """Id without version: 'nieto2024'."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What is observed, in order."""
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """Names of the places, in order of their number."""
+
+    def observe(self, state: State) -> jax.Array:
+        """[D, F] in physical units."""
+
+    def normalise(self, observation: jax.Array) -> jax.Array:
+        """[..., F] to 0..1 by the features' ranges."""
+
+    def reward(self, outcome: Outcome, before: State) -> jax.Array:
+        """[D] reward of a slot, from what happened in it and the state at its start."""
+
+    def terminated(self, state: State) -> jax.Array:
+        """[D] bool, the device's episode is over."""
