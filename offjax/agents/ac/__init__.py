@@ -1,0 +1,1 @@
+"""The actor-critic with separate networks of Nieto et al. 2024."""

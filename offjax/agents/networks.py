@@ -1,0 +1,65 @@
+"""The multilayer perceptron of every agent, and its layers for a reader without flax."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Params = dict[str, Any]
+
+ACTIVATIONS = {"tanh": nn.tanh, "relu": nn.relu}
+
+
+class Layer(NamedTuple):
+    """One dense layer: activation(x @ kernel + bias)."""
+
+    kernel: jax.Array  # [in, out]
+    bias: jax.Array  # [out]
+    activation: str  # tanh, relu, linear or softmax
+
+
+class MLP(nn.Module):
+    """Dense layers of widths ``hidden``, then a linear layer of ``outputs``.
+
+    Kernels start LeCun normal (truncated at two standard deviations), biases at zero.
+    Parameters are a plain dict ``layer_0 ... layer_n`` of ``kernel [in, out]`` and ``bias [out]``.
+    """
+
+    hidden: tuple[int, ...]
+    outputs: int
+    activation: str = "tanh"
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        """Map ``inputs [..., F]`` to ``[..., outputs]``, no activation on the last layer."""
+        signal = inputs
+        for index, width in enumerate(self.hidden):
+            dense = nn.Dense(width, kernel_init=nn.initializers.lecun_normal(), name=f"layer_{index}")
+            signal = ACTIVATIONS[self.activation](dense(signal))
+        last = nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal(), name=f"layer_{len(self.hidden)}")
+        return last(signal)
+
+
+def init_mlp(network: MLP, key: jax.Array, inputs: int) -> Params:
+    """Fresh parameters of ``network`` for observations of length ``inputs``."""
+    return network.init(key, jnp.zeros((1, inputs)))["params"]
+
+
+def apply_mlp(params: Params, activation: str, inputs: jax.Array) -> jax.Array:
+    """Forward pass ``[..., F] -> [..., outputs]``; the widths are read from the parameters."""
+    widths = tuple(params[f"layer_{index}"]["bias"].shape[-1] for index in range(len(params)))
+    return cast(jax.Array, MLP(widths[:-1], widths[-1], activation).apply({"params": params}, inputs))
+
+
+def mlp_layers(params: Params, activation: str, last: str) -> list[Layer]:
+    """The layers in order of application, for exporters.
+
+    Args:
+        params: of one ``MLP``.
+        activation: of the hidden layers, ``tanh`` or ``relu``.
+        last: of the output layer, ``linear`` or ``softmax``.
+    """
+    ordered = [params[f"layer_{index}"] for index in range(len(params))]
+    names = [activation] * (len(ordered) - 1) + [last]
+    return [Layer(dense["kernel"], dense["bias"], name) for dense, name in zip(ordered, names, strict=True)]

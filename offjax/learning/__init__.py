@@ -1,0 +1,1 @@
+"""Who learns where: transitions, and the training scan."""

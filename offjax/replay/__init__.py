@@ -1,0 +1,1 @@
+"""Experiences and the memory that holds them."""

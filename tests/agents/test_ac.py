@@ -1,0 +1,190 @@
+"""What a user can rely on: the actor-critic learns the probes, and its update is the paper's equation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import probes
+import pytest
+from batches import SPECS, assert_same, forward, make_batch, moved, norm
+
+from offjax.agents.ac.agent import ActorCritic
+from offjax.agents.specs import Specs
+
+KEY = jax.random.key(7)
+TINY = ActorCritic(hidden=(8,), actor_learning_rate=0.02, critic_learning_rate=0.02)
+LINEAR = ActorCritic(hidden=(), gamma=0.9)
+
+
+def _start(agent, key):
+    return agent.init(key, Specs(1, 2))
+
+
+def _learn(agent, state, probe, key):
+    return agent.update(state, probes.experience(agent, state, probe, key))[0]
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    agent = TINY.replace(gamma=probes.GAMMA, reward_scale=2.0)
+    states = probes.train_on_probes(agent, _learn, _start, KEY, steps=600)
+    observation = probes.STACKED.observation
+    values = jax.vmap(agent.value)(states, observation)
+    probabilities = jax.vmap(agent.outputs)(states, observation)
+    return dict(zip(probes.PROBES, np.array(values), strict=True)), dict(
+        zip(probes.PROBES, np.array(probabilities), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", probes.PROBES)
+def test_critic_learns_the_value_of_the_probe(learnt, name):
+    np.testing.assert_allclose(learnt[0][name], probes.PROBES[name].best_value, atol=0.1)
+
+
+@pytest.mark.parametrize("name", probes.BEST_DECISION)
+def test_actor_prefers_the_decision_that_earns(learnt, name):
+    best = learnt[1][name][np.arange(2), probes.BEST_DECISION[name]]
+    assert (best > 0.9).all()
+
+
+@pytest.fixture(scope="module")
+def update():
+    return jax.jit(lambda agent, state, batch: agent.update(state, batch))
+
+
+def test_gradients_are_the_td_error_times_the_score():
+    batch = make_batch(valid=[1, 1, 0, 1])
+    state = LINEAR.init(KEY, SPECS)
+    gradient = jax.grad(LINEAR.objective, has_aux=True)(state.params, batch)[0]
+    s, s2 = np.array(batch.observation), np.array(batch.next_observation)
+    logits, value, value2 = (forward(LINEAR, state.params, net, x) for net, x in _nets(s, s2))
+    policy = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    error = batch.reward + 0.9 * value2[:, 0] * (1 - batch.terminated) - value[:, 0]
+    keep = np.array(batch.valid) / 3.0
+    score = np.eye(SPECS.decisions)[batch.decision] - policy
+    np.testing.assert_allclose(
+        gradient["actor"]["layer_0"]["kernel"], -s.T @ (score * (error * keep)[:, None]), atol=1e-6
+    )
+    np.testing.assert_allclose(gradient["critic"]["layer_0"]["kernel"][:, 0], -2.0 * s.T @ (error * keep), atol=1e-6)
+
+
+def _nets(s, s2):
+    return ("actor", s), ("critic", s), ("critic", s2)
+
+
+def test_entropy_bonus_makes_the_policy_more_even(update):
+    state = TINY.init(KEY, SPECS)
+    batch = make_batch().replace(reward=jnp.zeros(4))
+    # Without a TD error the bonus is the actor's only gradient.
+    flat = TINY.replace(gamma=0.0, entropy_coefficient=1.0)
+    state = state.replace(params=state.params | {"critic": jax.tree.map(jnp.zeros_like, state.params["critic"])})
+    after, before = update(flat, state, batch)[0], state
+    assert update(flat, after, batch)[1]["entropy"] > update(flat, before, batch)[1]["entropy"]
+
+
+def test_first_step_of_each_adam_is_its_own_learning_rate(update):
+    agent = TINY.replace(actor_learning_rate=0.001, critic_learning_rate=0.01, adam_eps=0.0)
+    state = agent.init(KEY, SPECS)
+    after = update(agent, state, make_batch())[0]
+    assert moved(state.params["actor"], after.params["actor"]) == pytest.approx(0.001, rel=1e-3)
+    assert moved(state.params["critic"], after.params["critic"]) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_learning_rate_decays_with_the_updates(update):
+    agent = TINY.replace(lr_decay_updates=1, lr_final_fraction=0.0)
+    state = agent.init(KEY, SPECS)
+    once = update(agent, state, make_batch())[0]
+    twice = update(agent, once, make_batch())[0]
+    assert moved(state.params["actor"], once.params["actor"]) > 0
+    assert moved(state.params["critic"], once.params["critic"]) > 0
+    assert_same(twice.params, once.params)
+
+
+def test_each_network_is_clipped_by_its_own_norm(update):
+    agent = TINY.replace(max_grad_norm=0.01)
+    after, metrics = update(agent, agent.init(KEY, SPECS), make_batch())
+    # After one step Adam's first moment is 0.1 times the clipped gradient.
+    for moments in (after.actor_optimiser, after.critic_optimiser):
+        assert norm(moments.mu) == pytest.approx(0.1 * 0.01, rel=1e-4)
+    assert min(metrics["actor_gradient_norm"], metrics["critic_gradient_norm"]) > 0.01
+
+
+def test_defaults_are_the_papers():
+    agent = ActorCritic()
+    assert (agent.gamma, agent.actor_learning_rate, agent.critic_learning_rate) == (0.99, 1e-5, 1e-4)
+    assert (agent.entropy_coefficient, agent.max_grad_norm, agent.lr_decay_updates) == (0, 0, 0)
+    params = jax.eval_shape(lambda: agent.init(KEY, Specs(5, 3))).params
+    sizes = {net: sum(leaf.size for leaf in jax.tree.leaves(params[net])) for net in params}
+    assert sizes == {"actor": 68_099, "critic": 67_585}  # PAPERS.md 2.2
+
+
+def test_kernels_start_lecun_normal():
+    kernel = ActorCritic().init(KEY, Specs(5, 3)).params["actor"]["layer_1"]["kernel"]
+    assert float(jnp.std(kernel)) == pytest.approx(1 / 16, rel=0.02)  # 1 / sqrt(256 inputs)
+    assert float(jnp.mean(kernel)) == pytest.approx(0.0, abs=0.001)
+
+
+def test_invalid_rows_change_nothing(update):
+    state = TINY.init(KEY, SPECS)
+    some = make_batch(valid=[1, 0, 1, 0])
+    trash = some.replace(
+        observation=some.observation.at[1].set(jnp.nan),
+        reward=some.reward.at[3].set(jnp.nan),
+        next_observation=some.next_observation.at[3].set(jnp.inf),
+        decision=some.decision.at[1].set(-99),
+    )
+    assert_same(update(TINY, state, trash), update(TINY, state, some))
+    used = update(TINY, state, some.replace(valid=jnp.ones(4, bool)))[0]
+    assert moved(update(TINY, state, some)[0].params, used.params) > 0
+
+
+def test_batch_without_a_valid_row_changes_nothing(update):
+    # After one update the moments are not zero: an ungated Adam would keep moving.
+    state = update(TINY, TINY.init(KEY, SPECS), make_batch())[0]
+    after, metrics = update(TINY, state, make_batch(valid=[0, 0, 0, 0]))
+    assert_same(after, state)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["experiences"] == 0
+
+
+def test_metrics_are_f32_scalars(update):
+    metrics = update(TINY, TINY.init(KEY, SPECS), make_batch())[1]
+    assert all(value.dtype == jnp.float32 and value.shape == () for value in metrics.values())
+    assert metrics["experiences"] == 4
+
+
+def test_vmapped_learning_rates_learn_differently():
+    rates = jnp.array([0.001, 0.01])
+    state = TINY.init(KEY, SPECS)
+
+    def learn(rate):
+        return TINY.replace(actor_learning_rate=rate, adam_eps=0.0).update(state, make_batch())[0].params
+
+    actors = jax.jit(jax.vmap(learn))(rates)["actor"]
+    for row, rate in enumerate(rates):
+        after = jax.tree.map(lambda leaf, row=row: leaf[row], actors)
+        assert moved(state.params["actor"], after) == pytest.approx(float(rate), rel=1e-3)
+
+
+def test_layers_are_the_outputs():
+    state = TINY.init(KEY, SPECS)
+    observation = make_batch().observation
+    signal = np.array(observation)
+    for kernel, bias, activation in TINY.layers(state):
+        signal = signal @ np.array(kernel) + np.array(bias)
+        signal = {"tanh": np.tanh, "softmax": _softmax}[activation](signal)
+    np.testing.assert_allclose(signal, TINY.outputs(state, observation), atol=1e-5)
+
+
+def _softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+def test_greedy_is_the_likeliest_and_exploring_follows_the_policy():
+    state = TINY.init(KEY, SPECS)
+    observation = jnp.tile(make_batch().observation[:1], (4000, 1))
+    policy = np.array(TINY.outputs(state, observation[:1]))[0]
+    greedy = TINY.act(state, observation, KEY, explore=False)
+    drawn = TINY.act(state, observation, KEY, explore=True)
+    assert greedy.dtype == drawn.dtype == jnp.int32
+    assert set(np.array(greedy).tolist()) == {policy.argmax()}
+    np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 4000, policy, atol=0.04)

@@ -1,0 +1,89 @@
+"""What a user can rely on: the ring remembers exactly what a bounded queue would, and samples only that."""
+
+from collections import deque
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offjax.replay.experience import Experience
+from offjax.replay.ring import add, make_ring, sample
+
+CAPACITY, ROWS, BATCHES = 7, 4, 6
+masks = st.lists(st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), min_size=BATCHES, max_size=BATCHES)
+jit_add = jax.jit(add)
+
+
+def _batch(first: int, valid) -> Experience:
+    """Rows numbered from ``first``; every field carries the number."""
+    number = first + jnp.arange(len(valid), dtype=jnp.float32)
+    return Experience(
+        observation=jnp.stack([number, -number], axis=1),
+        decision=number.astype(jnp.int32),
+        reward=number,
+        next_observation=jnp.stack([number + 0.5, number], axis=1),
+        terminated=number % 2 == 0,
+        valid=jnp.array(valid, bool),
+    )
+
+
+def _filled(valid_of_batch):
+    ring, queue = make_ring(CAPACITY, 2), deque(maxlen=CAPACITY)
+    for index, valid in enumerate(valid_of_batch):
+        ring = jit_add(ring, _batch(index * ROWS, valid))
+        queue.extend(index * ROWS + row for row in range(ROWS) if valid[row])
+    return ring, queue
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks)
+def test_ring_is_a_bounded_queue_in_order(valid_of_batch):
+    ring, queue = _filled(valid_of_batch)
+    assert int(ring.size) == len(queue)
+    oldest_first = (int(ring.head) - len(queue) + np.arange(len(queue))) % CAPACITY
+    np.testing.assert_array_equal(np.array(ring.experience.decision)[oldest_first], list(queue))
+    assert int(ring.experience.valid.sum()) == len(queue)
+
+
+@settings(max_examples=40, deadline=None)
+@given(masks, st.integers(0, 2**31 - 1))
+def test_samples_are_whole_experiences_of_the_filled_part(valid_of_batch, seed):
+    ring, queue = _filled(valid_of_batch)
+    drawn = jax.tree.map(np.array, sample(ring, jax.random.key(seed), 5))
+    assert drawn.valid.all() == bool(queue)
+    assert drawn.valid.any() == bool(queue)
+    number = drawn.reward
+    assert not queue or set(number) <= set(queue)
+    np.testing.assert_array_equal(drawn.decision, number)
+    if queue:
+        expected = jax.tree.map(np.array, _batch(0, [True] * (ROWS * BATCHES)))
+        picked = jax.tree.map(lambda rows: rows[drawn.decision], expected)
+        jax.tree.map(np.testing.assert_array_equal, drawn, picked)
+
+
+def test_samples_are_uniform_over_the_filled_part():
+    ring, _ = _filled([[True, True, False, False], [True, False, False, True]])
+    drawn = np.array(sample(ring, jax.random.key(0), 8000).decision)
+    share = np.bincount(drawn, minlength=8)[[0, 1, 4, 7]] / 8000
+    np.testing.assert_allclose(share, [0.25] * 4, atol=0.03)
+
+
+def test_batch_without_a_valid_row_changes_nothing():
+    ring, _ = _filled([[True] * 4])
+    after = jit_add(ring, _batch(50, [False] * 4))
+    jax.tree.map(np.testing.assert_array_equal, after, ring)
+
+
+def test_batch_of_the_capacity_fits_and_a_larger_one_is_refused():
+    full = add(make_ring(4, 2), _batch(0, [True] * 4))
+    assert (int(full.size), int(full.head)) == (4, 0)
+    with pytest.raises(ValueError, match="batch of 4"):
+        jax.eval_shape(add, make_ring(3, 2), _batch(0, [True] * 4))
+
+
+def test_ring_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="capacity"):
+        make_ring(0, 2)
