@@ -1,0 +1,1 @@
+"""Files copied to a board as they are: no import of offjax or jax."""

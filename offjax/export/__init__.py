@@ -1,0 +1,1 @@
+"""From trained parameters to a folder that a board can run."""

@@ -1,0 +1,1 @@
+"""What leaves the process: the bundle's manifest and its writer."""
