@@ -1,0 +1,307 @@
+"""The command line: small subcommands over ``offjax.pipeline``, and one formatter for every error.
+
+jax, pydantic and the rooms are imported inside the commands, so that ``offjax --help`` answers at once.
+"""
+
+import argparse
+import errno
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from offjax import __version__
+from offjax.errors import MachineError, OffjaxError
+
+if TYPE_CHECKING:
+    from offjax.config import RunConfig
+
+# What jax tries for each --device; the CPU stays beside an accelerator for data that lives on the host.
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
+MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+class Command(NamedTuple):
+    """A subcommand: its line of help, an example, its arguments and what it does."""
+
+    help: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+      argv: the arguments after ``offjax``; by default those of the process.
+
+    Returns:
+      The exit code: 0 good, 2 configuration, 3 environment, 130 interrupted, 141 the reader went away. An
+      unexpected exception keeps its traceback, because it is a bug of ours.
+    """
+    args = argparse.Namespace()
+    try:
+        make_parser().parse_args(argv, args)
+        COMMANDS[args.command].run(args)
+        sys.stdout.flush()  # a closed pipe must show here, not at the interpreter's exit
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+    except OffjaxError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail_interrupted(args)
+    except BrokenPipeError:
+        _drop_stdout()
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in MACHINE_ERRNOS:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror}{place}", MachineError.exit_code)
+    return 0
+
+
+class _UsageError(OffjaxError):
+    exit_code = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in the one-line form of all errors."""
+        raise _UsageError(f"{message} (see: {self.prog} --help)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands in :data:`COMMANDS`."""
+    text = "Train task-offloading policies on simulated devices, compare them, and ship them to boards."
+    parser = _Parser(prog="offjax", description=text, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"offjax {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.help,
+            description=command.help[0].upper() + command.help[1:] + ".",
+            epilog=f"example: {command.example}",
+            allow_abbrev=False,
+        )
+        command.add_arguments(sub)
+    return parser
+
+
+def _fail(message: str, code: int) -> int:
+    with suppress(OSError):  # if nobody reads standard error, the exit code still tells
+        print(f"offjax: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _fail_interrupted(args: argparse.Namespace) -> int:
+    folder = getattr(args, "run_folder", None)
+    hint = ""
+    if folder is not None and (folder / "config.yaml").is_file():
+        hint = f"; continue with: offjax resume {shlex.quote(str(folder))}"
+    print(f"interrupted{hint}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _drop_stdout() -> None:
+    """Point standard output at nothing, or the interpreter would complain about the pipe when it exits."""
+    with suppress(OSError, ValueError):  # a standard output without a file needs nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def select_device(device: str | None) -> None:
+    """Make jax compute on ``device`` (``cpu``, ``gpu``, ``tpu``; ``None`` leaves the choice to jax).
+
+    Raises:
+      MachineError: there is none; it names what is available.
+    """
+    if device is None:
+        return
+    before = os.environ.get("JAX_PLATFORMS", "")
+    os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
+    import jax
+
+    jax.config.update("jax_platforms", PLATFORMS[device])  # jax may have read the variable long ago
+    try:
+        backend = jax.default_backend()
+    except (RuntimeError, AssertionError):  # jax asserts where a platform has no device
+        backend = None
+    if backend != device:
+        os.environ["JAX_PLATFORMS"] = before
+        jax.config.update("jax_platforms", before)
+        raise MachineError(f"--device {device}: this machine has none; available: {_available_devices()}")
+
+
+def _available_devices() -> str:
+    """What jax finds when it may choose, asked in a fresh process because a backend cannot be unchosen."""
+    command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return ", ".join(sorted({"cpu", *done.stdout.split()}))
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override one value of the configuration, like agents.ac.gamma=0.9; may be given again",
+    )
+    parser.add_argument("--seed", metavar="N", help="first seed, a whole number from 0")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=sorted(PLATFORMS), help="where to compute (default: the fastest)")
+
+
+def _load(path: Path, args: argparse.Namespace, seed_field: str) -> "RunConfig":
+    from offjax.config import load_config
+
+    seed = [] if args.seed is None else [f"{seed_field}={args.seed}"]
+    return load_config(path, [*args.set, *seed])
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of the run")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new run folder (default: runs/NAME)")
+    _add_config(parser)
+    _add_device(parser)
+
+
+def _train(args: argparse.Namespace) -> None:
+    config = _load(args.config, args, "training.seed")
+    args.run_folder = args.out or Path("runs") / args.config.stem
+    select_device(args.device)
+    _pipeline().train_run(config, args.run_folder)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_device(parser)
+
+
+def _resume(args: argparse.Namespace) -> None:
+    args.run_folder = _run_folder(args.run)
+    select_device(args.device)
+    _pipeline().resume_run(args.run_folder)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=Path, metavar="CONFIG|RUN", help="YAML file, or a run folder")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the results to this file")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    _add_config(parser)
+    _add_device(parser)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    run = _run_folder(args.target) if args.target.is_dir() else None
+    config = _load(args.target if run is None else run / "config.yaml", args, "evaluation.seed")
+    select_device(args.device)
+    of_run: dict[str, Any] = {} if run is None else {"run": run}
+    _pipeline().evaluate_run(config, args.out, args.json, **of_run)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the bundle (default: RUN/policy)")
+    parser.add_argument("--agent", metavar="NAME", help="agent of the policy (default: the first of the run)")
+    parser.add_argument("--scenario", metavar="NAME", help="scenario of its training (default: the first of the run)")
+
+
+def _export(args: argparse.Namespace) -> None:
+    run = _run_folder(args.run)
+    _pipeline().export_run(run, args.out or run / "policy", agent=args.agent, scenario=args.scenario)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        metavar="FOLDER",
+        help="new run folder (default: runs/demo)",
+    )
+    _add_device(parser)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    args.run_folder = args.out
+    select_device(args.device)
+    _pipeline().demo(args.out)
+
+
+def _add_check_env(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="id of an environment, like nieto2024-v0")
+
+
+def _check_env(args: argparse.Namespace) -> None:
+    from offjax.testing import check_env_id
+
+    for check in check_env_id(args.id):
+        print(f"ok  {check}")
+    print(f"{args.id}: keeps the contract")
+
+
+def _run_folder(folder: Path) -> Path:
+    from offjax.runs.folder import open_run
+
+    return open_run(folder).path
+
+
+def _pipeline() -> Any:
+    return import_module("offjax.pipeline")
+
+
+COMMANDS = {
+    "demo": Command(
+        "train, compare and export a small policy in a few minutes",
+        "offjax demo --out runs/demo",
+        _add_demo,
+        _demo,
+    ),
+    "train": Command(
+        "train the agents of a configuration in a new run folder",
+        "offjax train configs/demo.yaml --out runs/first --set agents.ac.gamma=0.9",
+        _add_train,
+        _train,
+    ),
+    "resume": Command(
+        "continue an interrupted run from its newest checkpoint",
+        "offjax resume runs/first",
+        _add_resume,
+        _resume,
+    ),
+    "evaluate": Command(
+        "compare policies on held-out worlds",
+        "offjax evaluate runs/first --set evaluation.seeds=20 --json",
+        _add_evaluate,
+        _evaluate,
+    ),
+    "export": Command(
+        "write the bundle of a trained policy for the boards",
+        "offjax export runs/first --agent ac --out policy",
+        _add_export,
+        _export,
+    ),
+    "check-env": Command(
+        "check that an environment keeps the contract",
+        "offjax check-env nieto2024-v0",
+        _add_check_env,
+        _check_env,
+    ),
+}

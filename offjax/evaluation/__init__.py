@@ -1,0 +1,1 @@
+"""Metrics, statistics, tables and report pages."""

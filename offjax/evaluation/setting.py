@@ -1,0 +1,172 @@
+"""One setting (a problem on held-out seeds): every policy on the same draws, and how close each is to the best."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from offjax.baselines.lookahead import LeastEnergy, LeastLatency, Oracle
+from offjax.baselines.policy import Policy
+from offjax.baselines.rules import Random, Rule, all_rules
+from offjax.evaluation.metrics import Result, result
+from offjax.evaluation.rollout import Episode, Learned, episode, episodes, episodes_of_many
+from offjax.problems.spec import Problem
+
+PRICES = (1e-7, 1e-2)  # reward/J, in which the price of a joule is searched
+BISECTIONS = 16  # of its logarithm: to 0.02 %
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained copies of one algorithm."""
+
+    label: str
+    agent: Any  # the algorithm record
+    states: Any  # algorithm states, stacked on a leading axis [K]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All rows of one table, and what their scores are held against."""
+
+    results: dict[str, Result]
+    reference: str  # exact | myopic | clairvoyant
+    reference_row: str
+    gap: float  # reward per task by which the reference may miss the optimum; not a number where unknown
+
+
+def evaluate(
+    problem: Problem,
+    keys: jax.Array,
+    slots: int,
+    trained: Mapping[str, Trained] | None = None,
+    own: Mapping[str, Policy] | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Setting:
+    """Run every policy of the table.
+
+    Args:
+        problem: the setting.
+        keys: [S] evaluation seeds; every policy meets the same tasks, channels and servers.
+        slots: length of an episode.
+        trained: learned policies by name.
+        own: other policies of the caller by name.
+        progress: called with the name of each row when it is there.
+    """
+    results: dict[str, Result] = {}
+
+    def row(name: str, label: str, kind: str, batch: Episode) -> None:
+        results[name] = result(name, label, kind, jax.device_get(batch), problem.params.devices)
+        progress(name)
+
+    def alone(name: str, label: str, kind: str, policy: Policy) -> None:
+        row(name, label, kind, _lead(episodes(policy, problem, keys, slots)))
+
+    for name, copies in (trained or {}).items():
+        row(name, copies.label, "learned", episodes_of_many(_stack(copies), problem, keys, slots))
+    for name, policy in (own or {}).items():
+        alone(name, name, "learned", policy)
+    alone("oracle", "Oracle, task by task", "reference", Oracle(jnp.zeros((), jnp.float32)))
+    alone("least_latency", "Least latency", "rule", LeastLatency())
+    alone("least_energy", "Least energy", "rule", LeastEnergy())
+    alone("random", "Random", "rule", Random())
+    results |= fixed_rules(problem, keys, slots)
+    progress("rules")
+    return with_reference(problem, keys, slots, results)
+
+
+def fixed_rules(problem: Problem, keys: jax.Array, slots: int) -> dict[str, Result]:
+    """Every rule that fixes a place per class; the one-place rules and the best one become rows.
+
+    The best is chosen on the very seeds that it is reported on, which flatters it.
+    """
+    places = problem.decisions
+    classes = problem.params.workload.probability.shape[0]
+    tables = list(all_rules(classes, len(places)))
+    rules = Rule(jnp.asarray(tables, jnp.int8))
+    batch = jax.device_get(episodes_of_many(rules, problem, keys, slots))
+
+    def row(name: str, label: str, index: int) -> Result:
+        one = jax.tree.map(lambda leaf: leaf[index : index + 1], batch)
+        return result(name, label, "rule", one, problem.params.devices)
+
+    rows = {
+        place: row(place, f"Always {place}", tables.index((index,) * classes)) for index, place in enumerate(places)
+    }
+    best = int(np.argmax(np.asarray(batch.reward, np.float64).sum(axis=(1, 2))))
+    chosen = ", ".join(places[place] for place in tables[best])
+    rows["best_fixed_rule"] = row("best_fixed_rule", f"Best fixed rule ({chosen})", best)
+    return rows
+
+
+def with_reference(problem: Problem, keys: jax.Array, slots: int, results: dict[str, Result]) -> Setting:
+    """Name the reference.
+
+    The task-by-task oracle is exact where rewards do not depend on the battery and none runs out. Where one does,
+    every joule gets the price per device that just keeps the battery alive (Lagrange): its reward misses the
+    optimum by no more than price x joules left over. Where rewards depend on the battery it is myopic.
+    """
+    if getattr(problem, "remaining_battery", True):
+        return Setting(results, "myopic", "oracle", float("nan"))
+    if not results["oracle"].exhausted:
+        return Setting(results, "exact", "oracle", 0.0)
+    prices = price_energy(problem, keys, slots)
+    batch = jax.device_get(_priced(prices, problem, keys, slots))
+    row = result("clairvoyant", "Clairvoyant", "reference", _lead(batch), problem.params.devices)
+    tasks = batch.ends[:, 1:].sum()
+    gap = float((np.asarray(prices, np.float64) * batch.left).sum() / tasks)
+    return Setting(results | {"clairvoyant": row}, "clairvoyant", "clairvoyant", gap)
+
+
+def price_energy(problem: Problem, keys: jax.Array, slots: int) -> jax.Array:
+    """Price of a joule [S, D] at which each device's battery just lasts, found by bisection over episodes."""
+    shape = (keys.shape[0], problem.params.devices)
+    low, high = (np.full(shape, np.log(price), np.float32) for price in PRICES)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        lasts = np.asarray(_priced(jnp.exp(middle), problem, keys, slots).left) > 0
+        low, high = np.where(lasts, low, middle), np.where(lasts, middle, high)
+    free = np.asarray(_priced(jnp.zeros(shape), problem, keys, slots).left) > 0
+    return jnp.where(free, 0.0, jnp.exp(high))
+
+
+@partial(jax.jit, static_argnames=("slots",))
+def _priced(prices: jax.Array, problem: Problem, keys: jax.Array, slots: int) -> Episode:
+    return jax.vmap(lambda price, key: episode(Oracle(price), problem, key, slots))(prices, keys)
+
+
+def _lead(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+def _stack(copies: Trained) -> Learned:
+    count = jax.tree.leaves(copies.states)[0].shape[0]
+    agents = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count,)), copies.agent)
+    return Learned(agents, copies.states)
+
+
+def regrets(setting: Setting) -> dict[str, np.ndarray]:
+    """Reward per task missing to the reference [K, S], seed by seed, for every row."""
+    best = setting.results[setting.reference_row].samples["reward"]
+    return {name: best - row.samples["reward"] for name, row in setting.results.items()}
+
+
+def scores(setting: Setting) -> dict[str, np.ndarray]:
+    """(R - R_random) / (R_reference - R_random) [K, S], seed by seed, for every row."""
+    best = setting.results[setting.reference_row].samples["reward"]
+    random = setting.results["random"].samples["reward"]
+    return {name: (row.samples["reward"] - random) / (best - random) for name, row in setting.results.items()}
+
+
+def completed(setting: Setting) -> Setting:
+    """The rows with ``regret`` and ``score`` among their samples."""
+    regret, score = regrets(setting), scores(setting)
+    rows = {
+        name: replace(row, samples=row.samples | {"regret": regret[name], "score": score[name]})
+        for name, row in setting.results.items()
+    }
+    return replace(setting, results=rows)

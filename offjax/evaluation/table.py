@@ -1,0 +1,74 @@
+"""The table of a setting, for a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+
+def pair(value: Mapping[str, float], scale: float = 1.0, digits: int = 3) -> str:
+    """Mean and interval of a quantity, in fixed digits."""
+    return f"{value['mean'] * scale:.{digits}f} ±{value['ci95'] * scale:.{digits}f}"
+
+
+def scientific(value: Mapping[str, float]) -> str:
+    """Mean and interval of a quantity that spans decades."""
+    return f"{value['mean']:.2e} ±{value['ci95']:.0e}"
+
+
+def render(title: str, summary: Mapping[str, Any]) -> Group:
+    """Two tables: what every policy earns, and where its time and its tasks go.
+
+    Args:
+        title: names the setting.
+        summary: from :func:`offjax.evaluation.summary.summarise`.
+    """
+    policies = sorted(summary["policies"].values(), key=lambda row: -row["reward"]["mean"])
+    note = Text(f"score and regret against: {summary['reference']} ({summary['reference_note']})", style="dim")
+    return Group(Text(f"\n{title}", style="bold"), note, _earnings(policies), _whereabouts(policies))
+
+
+def _style(row: Mapping[str, Any]) -> str:
+    return {"learned": "bold green", "reference": "cyan"}.get(row["kind"], "")
+
+
+def _earnings(policies: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("policy", no_wrap=True)
+    heads = ("reward/task", "regret/task", "score", "success %", "energy mJ", "latency ms", "battery J")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in policies:
+        table.add_row(
+            row["label"],
+            scientific(row["reward"]),
+            scientific(row["regret"]),
+            pair(row["score"], digits=4),
+            pair(row["success"], 100, 3),
+            pair(row["energy_j"], 1e3, 1),
+            pair(row["latency_s"], 1e3, 2),
+            pair(row["battery_j"], digits=0),
+            style=_style(row),
+        )
+    return table
+
+
+def _whereabouts(policies: list[Mapping[str, Any]]) -> Table:
+    """Latency parts in ms and ends in %, without the columns that are zero for everybody."""
+    parts = [name for name in policies[0]["latency_parts_s"] if _any(policies, "latency_parts_s", name)]
+    causes = [name for name in policies[0]["drops"] if _any(policies, "drops", name)]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("policy", no_wrap=True)
+    for head in [f"{part} ms" for part in parts] + ["late %"] + [f"{c.replace('_', ' ')} %" for c in causes]:
+        table.add_column(head, justify="right")
+    for row in policies:
+        times = [f"{row['latency_parts_s'][part] * 1e3:.2f}" for part in parts]
+        ends = [f"{row['late'] * 100:.3f}", *(f"{row['drops'][cause] * 100:.3f}" for cause in causes)]
+        table.add_row(row["label"], *times, *ends, style=_style(row))
+    return table
+
+
+def _any(policies: list[Mapping[str, Any]], group: str, name: str) -> bool:
+    return any(row[group][name] > 0 for row in policies)

@@ -1,0 +1,505 @@
+"""From a configuration to its results: the one place that builds records from configurations.
+
+``offjax.train`` and ``offjax.evaluate`` are these functions; the command line calls nothing else.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from offjax.agents import make_agent
+from offjax.baselines.lookahead import Oracle
+from offjax.config import RunConfig, ScenarioConfig, config_hash, load_config, to_yaml
+from offjax.errors import ConfigError
+from offjax.evaluation import setting as evaluation
+from offjax.evaluation.report import write_report
+from offjax.evaluation.rollout import Learned, episodes
+from offjax.evaluation.setting import Setting, Trained
+from offjax.evaluation.statistics import estimate
+from offjax.evaluation.summary import curves, summarise
+from offjax.evaluation.table import render
+from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
+from offjax.export.parity import measure_parity, parity_observations
+from offjax.learning.train import GENERATOR, TrainState
+from offjax.learning.unit import Unit, load_unit, train_unit
+from offjax.problems import nieto2024
+from offjax.runs.folder import RunFolder, create_run, open_run, write_json
+from offjax.runs.log import combine_metrics, read_metrics
+from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import collect_provenance
+from offjax.schema.manifest import ObservedQuantity, Output
+
+LABELS = {"ddqn": "DDQN", "ac": "Actor-critic"}
+OUTPUTS = {"ddqn": Output("q_values", "reward"), "ac": Output("probabilities", "1")}
+CURVE_ROWS = ("trained_ddqn", "trained_ac", "best_fixed_rule", "local", "mec", "cloud", "random")
+SELFTEST_ROWS = 64
+
+
+class Purpose(IntEnum):
+    """What a key is for; every purpose folds its own number into a seed's key."""
+
+    TRAIN = 1
+    VALIDATE = 2
+    EVALUATE = 3
+    SELFTEST = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of a run and where it came from."""
+
+    agent_name: str
+    scenario: str
+    unit: Unit
+
+
+# ------------------------------------------------------------------------------------------ records
+
+
+def build_problem(config: RunConfig, scenario: str, devices: int, mix: str | None = None) -> nieto2024.Nieto2024:
+    """The problem of a configuration in one scenario, for a number of devices."""
+    own = config.find_scenario(scenario)
+    problem = config.problem
+    return nieto2024.make(
+        preset=problem.preset,
+        scenario=scenario if own is None else _scenario(own),
+        mix=mix or problem.mix,
+        devices=devices,
+        devices_per_cell=problem.devices_per_cell,
+        horizon=problem.slots,
+    )
+
+
+def _scenario(own: ScenarioConfig) -> nieto2024.Scenario:
+    return nieto2024.Scenario(
+        mec=own.server_outages.mec,
+        cloud=own.server_outages.cloud,
+        link=own.link_outages,
+        backhaul=own.backhaul_outages,
+    )
+
+
+def build_tasks(config: RunConfig) -> list[Task]:
+    """Every unit of a run: each agent in each scenario, all training seeds together."""
+    training, slots = config.training, config.problem.slots
+    seeds = tuple(range(training.seed, training.seed + training.seeds))
+    tasks: list[Task] = []
+    for scenario in config.problem.scenarios:
+        problem = build_problem(config, scenario, config.problem.devices // training.worlds)
+        for name, fields in config.agents.named():
+            place = len(tasks)
+            unit = Unit(
+                name=f"{name}-{Path(scenario).stem}",
+                agent=make_agent(name, **fields.model_dump()),
+                problem=problem,
+                seeds=seeds,
+                keys=tuple(jax.random.fold_in(_key(seed, Purpose.TRAIN), place) for seed in seeds),
+                worlds=training.worlds,
+                horizon=slots,
+                rounds=training.rounds,
+                checkpoint_rounds=training.checkpoint_rounds,
+            )
+            tasks.append(Task(name, scenario, unit))
+    return tasks
+
+
+def _key(seed: int, purpose: Purpose) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), int(purpose))
+
+
+def _keys(first: int, count: int, purpose: Purpose) -> jax.Array:
+    return jax.numpy.stack([_key(seed, purpose) for seed in range(first, first + count)])
+
+
+# ----------------------------------------------------------------------------------------- training
+
+
+def train_run(config: RunConfig, out: Path | str) -> RunFolder:
+    """Train everything that a configuration names, compare it, export it and write the report.
+
+    Args:
+        config: the whole run.
+        out: a new folder.
+
+    Raises:
+        ConfigError: ``out`` is not empty.
+        MachineError: the disk refuses.
+    """
+    run = create_run(out, to_yaml(config), collect_provenance())
+    return _carry_out(config, run)
+
+
+def resume_run(folder: Path | str) -> RunFolder:
+    """Continue a run from its newest checkpoints; a finished run is left as it is."""
+    run = open_run(folder)
+    if run.summary.is_file():
+        Console(stderr=True).print(f"{run.path} is finished; its results are in {run.summary}")
+        return run
+    return _carry_out(load_config(run.config), run)
+
+
+def demo(out: Path | str = Path("runs/demo")) -> RunFolder:
+    """``offjax demo``: the shipped configuration ``demo.yaml``."""
+    with as_file(files("offjax.configs") / "demo.yaml") as path:
+        config = load_config(path)
+    return train_run(config, out)
+
+
+def _carry_out(config: RunConfig, run: RunFolder) -> RunFolder:
+    tasks = build_tasks(config)
+    states = {task.unit.name: _train(config, task, run) for task in tasks}
+    combine_metrics(run.path)
+    settings = evaluate_settings(config, _trained(config, tasks, states))
+    parity = _export(config, tasks[0], states[tasks[0].unit.name], run.path, run.policy)
+    summary = _summary(config, settings, {tasks[0].unit.name: parity})
+    write_report(run.path, _report(config, run, settings, summary))
+    write_json(run.summary, summary)  # last: its presence says that the run is finished
+    _print(settings, Console())
+    Console().print(f"\nreport: {run.report}\npolicy for a board: {run.policy}")
+    return run
+
+
+def _train(config: RunConfig, task: Task, run: RunFolder) -> tuple[TrainState, ...]:
+    unit = task.unit
+    validator = _Validator(config, task)
+    with ProgressReport(f"train {unit.name}", unit.rounds) as progress:
+
+        def report(round_: int, metrics: Mapping[str, float]) -> None:
+            shown = {name: metrics[name] for name in ("reward", "validation_regret") if name in metrics}
+            progress.advance(unit.round_steps, shown)
+
+        return train_unit(unit, run.path, validator, report)
+
+
+class _Validator:
+    """Greedy policies on a small fleet that neither training nor evaluation meets."""
+
+    def __init__(self, config: RunConfig, task: Task) -> None:
+        devices = config.training.validation_devices
+        self.slots, self.agent = config.problem.slots, task.unit.agent
+        self.problem = build_problem(config, task.scenario, devices) if devices else None
+        self.keys = _keys(config.training.seed, 1, Purpose.VALIDATE)
+        self.best: float | None = None
+
+    def __call__(self, states: Sequence[TrainState]) -> dict[str, list[float]]:
+        if self.problem is None:
+            return {}
+        if self.best is None:
+            self.best = self._reward(Oracle(jax.numpy.zeros(())))
+        rewards = [self._reward(Learned(self.agent, state.agent)) for state in states]
+        return {"reward": rewards, "regret": [self.best - reward for reward in rewards]}
+
+    def _reward(self, policy: Any) -> float:
+        """Reward per device and slot, which is per task where each slot brings one."""
+        assert self.problem is not None
+        sums = jax.device_get(episodes(policy, self.problem, self.keys, self.slots).reward)
+        return float(sums.sum(dtype=np.float64) / (self.slots * self.problem.params.devices))
+
+
+# --------------------------------------------------------------------------------------- evaluation
+
+
+def evaluate_settings(
+    config: RunConfig, trained: Mapping[str, Mapping[str, Trained]] | None = None
+) -> dict[str, Setting]:
+    """Every setting of a configuration: ``mix/scenario`` -> all its rows.
+
+    Args:
+        config: its ``evaluation`` says which settings and seeds.
+        trained: scenario -> name -> trained copies; a policy is compared where it was trained.
+    """
+    chosen = config.evaluation
+    keys = _keys(chosen.seed, chosen.seeds, Purpose.EVALUATE)
+    pairs = [
+        (mix, scenario)
+        for scenario in chosen.scenarios or config.problem.scenarios
+        for mix in chosen.mixes or (config.problem.mix,)
+    ]
+    settings = {}
+    with ProgressReport("evaluate", len(pairs)) as progress:
+        for mix, scenario in pairs:
+            problem = build_problem(config, scenario, chosen.devices, mix)
+            own = (trained or {}).get(scenario)
+            rows = evaluation.evaluate(problem, keys, config.problem.slots, own)
+            settings[f"{mix}/{Path(scenario).stem}"] = evaluation.completed(rows)
+            steps = chosen.seeds * chosen.devices * config.problem.slots * 30
+            progress.advance(steps, f"{mix}/{scenario}")
+    return settings
+
+
+def evaluate_run(
+    config: RunConfig, out: Path | None = None, as_json: bool = False, run: Path | None = None
+) -> dict[str, Any]:
+    """Compare all policies of a configuration, and those of a run if one is given; print the table.
+
+    Args:
+        config: the settings.
+        out: JSON file for the summary, which must not exist.
+        as_json: print the summary as JSON instead of the table.
+        run: run folder with trained policies.
+
+    Returns:
+        the summary.
+    """
+    if out is not None and out.exists():
+        raise ConfigError("--out", str(out), "this file exists; choose a new one")
+    trained = None
+    if run is not None:
+        tasks = build_tasks(load_config(run / "config.yaml"))
+        trained = _trained(config, tasks, {task.unit.name: _load(task, run) for task in tasks})
+    settings = evaluate_settings(config, trained)
+    summary = _summary(config, settings, {})
+    if out is not None:
+        write_json(out, summary)
+    if as_json:
+        print(json.dumps(summary, indent=2, default=_no_nan))
+    else:
+        _print(settings, Console())
+    return summary
+
+
+def _load(task: Task, run: Path) -> tuple[TrainState, ...]:
+    found = load_unit(task.unit, run)
+    if found is None:
+        raise ConfigError("RUN", str(run), f"it has no checkpoint of {task.unit.name} yet; resume it first")
+    return found[0]
+
+
+def _trained(
+    config: RunConfig, tasks: Sequence[Task], states: Mapping[str, Sequence[TrainState]]
+) -> dict[str, dict[str, Trained]]:
+    """scenario -> row name -> all training seeds of an agent."""
+    table: dict[str, dict[str, Trained]] = {}
+    for task in tasks:
+        stacked = jax.tree.map(lambda *rows: jax.numpy.stack(rows), *[s.agent for s in states[task.unit.name]])
+        row = Trained(LABELS[task.agent_name], task.unit.agent, stacked)
+        table.setdefault(task.scenario, {})[f"trained_{task.agent_name}"] = row
+    return table
+
+
+def _summary(
+    config: RunConfig, settings: Mapping[str, Setting], exports: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The first setting's policies on top, every setting below, and the parity of what was exported."""
+    details = {name: summarise(rows) for name, rows in settings.items()}
+    first = next(iter(details))
+    return {
+        "config": config_hash(config),
+        "setting": first,
+        **details[first],
+        "settings": details,
+        "export": dict(next(iter(exports.values()), {})),
+    }
+
+
+def _print(settings: Mapping[str, Setting], console: Console) -> None:
+    if not console.is_terminal:
+        console = Console(width=200)
+    for name, rows in settings.items():
+        console.print(render(name, summarise(rows)))
+
+
+def _no_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else str(value)
+
+
+# ------------------------------------------------------------------------------------------- export
+
+
+def export_run(
+    run: Path | str, out: Path | str, agent: str | None = None, scenario: str | None = None
+) -> dict[str, Any]:
+    """Write the bundle of a trained policy: the training seed with the best validation.
+
+    Args:
+        run: run folder.
+        out: folder of the bundle; only an older bundle may be there.
+        agent: name of the algorithm; the first one of the configuration if not given.
+        scenario: where it was trained; the first one of the configuration if not given.
+
+    Returns:
+        the parity of the bundle with JAX.
+    """
+    folder = open_run(run)
+    config = load_config(folder.config)
+    tasks = build_tasks(config)
+    names, scenarios = [name for name, _ in config.agents.named()], config.problem.scenarios
+    if agent is not None and agent not in names:
+        raise ConfigError("--agent", agent, f"this run has {', '.join(names)}")
+    if scenario is not None and scenario not in scenarios:
+        raise ConfigError("--scenario", scenario, f"this run has {', '.join(scenarios)}")
+    wanted = (agent or names[0], scenario or scenarios[0])
+    task = next(task for task in tasks if (task.agent_name, task.scenario) == wanted)
+    parity = _export(config, task, _load(task, folder.path), folder.path, Path(out))
+    Console().print(
+        f"{out}: {task.unit.name}, agrees with JAX on {parity['observations']} observations "
+        f"(largest difference {parity['max_abs_diff']:.1e}, "
+        f"same decision {parity['decision_agreement']:.2%})"
+    )
+    return parity
+
+
+def _export(config: RunConfig, task: Task, states: Sequence[TrainState], run: Path, out: Path) -> dict[str, Any]:
+    """Write a bundle and measure its parity."""
+    best = _best_seed(run, task.unit)
+    problem, agent, learnt = task.unit.problem, task.unit.agent, states[best].agent
+    low = np.asarray([feature.low for feature in problem.features], np.float32)
+    high = np.asarray([feature.high for feature in problem.features], np.float32)
+
+    @jax.jit
+    def outputs(observation: jax.Array) -> jax.Array:
+        return agent.outputs(learnt, problem.normalise(observation))
+
+    observations = parity_observations(outputs, low, high, seed=task.unit.seeds[best])
+    source = PolicySource(
+        layers=[(np.asarray(layer.kernel), np.asarray(layer.bias), layer.activation) for layer in agent.layers(learnt)],
+        normaliser_shift=low,
+        normaliser_scale=high - low,
+        observation=[ObservedQuantity(f.name, f.unit, f.low, f.high) for f in problem.features],
+        decisions=problem.decisions,
+        algorithm=task.agent_name,
+        output=OUTPUTS[task.agent_name],
+        provenance=_origin(config, task, best, run),
+        selftest_observations=observations[:: len(observations) // SELFTEST_ROWS][:SELFTEST_ROWS],
+    )
+    write_bundle(out, source, overwrite=out.exists())
+    parity = measure_parity(load_policy(out), outputs, observations)
+    record_parity(out, parity)
+    return parity
+
+
+def _origin(config: RunConfig, task: Task, best: int, run: Path) -> dict[str, Any]:
+    """What a bundle says of where it came from."""
+    known = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    return {
+        "config": config_hash(config),
+        "problem": f"{config.problem.name}/{config.problem.preset}/{config.problem.mix}",
+        "scenario": task.scenario,
+        "seed": task.unit.seeds[best],
+        "versions": known.get("versions"),
+        "git": known.get("git"),
+        "trained": known.get("started"),
+    }
+
+
+def _best_seed(run: Path, unit: Unit) -> int:
+    """Index of the training seed with the best last validation; the first where there was none."""
+    rows = read_metrics(run).to_pylist()
+    values = {
+        row["seed"]: (row["round"], row["value"])
+        for row in sorted(rows, key=lambda row: row["round"])
+        if row["run"] == unit.name and row["name"] == "validation_reward"
+    }
+    return max(range(len(unit.seeds)), key=lambda i: values.get(unit.seeds[i], (0, -np.inf))[1])
+
+
+# ------------------------------------------------------------------------------------------- report
+
+
+def _report(
+    config: RunConfig, run: RunFolder, settings: Mapping[str, Setting], summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the report page shows."""
+    provenance = json.loads(run.provenance.read_text(encoding="utf-8"))
+    backend = provenance.get("backend") or {}
+    return {
+        "title": f"{run.path.name}: {config.problem.name}",
+        "subtitle": f"preset {config.problem.preset}, {config.problem.devices:,} devices in training, "
+        f"{config.evaluation.seeds} held-out worlds of {config.evaluation.devices} devices",
+        "provenance": {
+            "started": str(provenance.get("started")),
+            "versions": ", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
+            "commit": str((provenance.get("git") or {}).get("commit", "not in a checkout")),
+            "backend": f"{backend.get('name')}, {backend.get('processor') or backend.get('device')}",
+            "config": summary["config"],
+        },
+        "config_yaml": run.config.read_text(encoding="utf-8"),
+        "settings": [_report_setting(config, name, rows, summary) for name, rows in settings.items()],
+        "decision_names": list(nieto2024.DECISIONS),
+        "training": [_report_training(config, task, run) for task in build_tasks(config)],
+        "export": {"policy": summary["export"]} if summary["export"] else {},
+    }
+
+
+def _report_setting(config: RunConfig, name: str, rows: Setting, summary: Mapping[str, Any]) -> dict[str, Any]:
+    mix, scenario = name.split("/", 1)
+    details = summary["settings"][name]
+    policies = {
+        key: row | (curves(rows.results[key]) if key in (*CURVE_ROWS, rows.reference_row) else {})
+        for key, row in details["policies"].items()
+    }
+    used = next(s for s in (*config.evaluation.scenarios, *config.problem.scenarios) if Path(s).stem == scenario)
+    own = config.find_scenario(used)
+    outages = _scenario(own) if own else nieto2024.PRESETS[config.problem.preset].scenarios[scenario]
+    return {
+        "key": name,
+        "title": f"{mix} mix, {scenario}",
+        "description": own.description if own else nieto2024.SCENARIO_NOTES[scenario],
+        "reference": details["reference"],
+        "reference_note": details["reference_note"],
+        "windows": [
+            {"label": f"{what} down", "start": start, "stop": stop}
+            for what in ("mec", "cloud", "link", "backhaul")
+            for start, stop in getattr(outages, what)
+        ],
+        "policies": policies,
+    }
+
+
+def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str, Any]:
+    """Learning curves over training seeds: mean and 95 % interval at every validation."""
+    table = read_metrics(run.path).to_pylist()
+    rows = [row for row in table if row["run"] == task.unit.name]
+    slots = sorted({row["slot"] for row in rows if row["name"] == "validation_reward"})
+
+    def band(name: str) -> dict[str, list[float]]:
+        estimates = [
+            estimate(np.asarray([r["value"] for r in rows if r["name"] == name and r["slot"] == slot]))
+            for slot in slots
+        ]
+        return {
+            "mean": [e.mean for e in estimates],
+            "low": [e.mean - e.ci95 for e in estimates],
+            "high": [e.mean + e.ci95 for e in estimates],
+        }
+
+    return {
+        "algorithm": task.agent_name,
+        "label": LABELS[task.agent_name],
+        "setting": f"{config.problem.mix}/{Path(task.scenario).stem}",
+        "seeds": len(task.unit.seeds),
+        "slot": slots,
+        "reward": band("validation_reward"),
+        "regret": band("validation_regret"),
+    }
+
+
+def train(config: RunConfig | str | Path, out: Path | str) -> RunFolder:
+    """Train a configuration, or the YAML file of one, in the new folder ``out``; see :func:`train_run`."""
+    return train_run(config if isinstance(config, RunConfig) else load_config(config), out)
+
+
+def evaluate(policy: Any, problem: Any, *, seeds: int = 10, slots: int | None = None) -> dict[str, Any]:
+    """Hold one policy against the baselines and the reference of a problem.
+
+    Args:
+        policy: anything with ``decide(problem, state, observation, key) -> places [D] int8``.
+        problem: from ``offjax.problems``.
+        seeds: held-out worlds.
+        slots: length of an episode; the problem's horizon if not given.
+
+    Returns:
+        the summary; the policy's own row is ``policy``.
+    """
+    keys = _keys(10_000, seeds, Purpose.EVALUATE)
+    horizon = int(problem.horizon) if slots is None else slots
+    rows = evaluation.evaluate(problem, keys, horizon, own={"policy": policy})
+    return summarise(evaluation.completed(rows))

@@ -1,0 +1,1 @@
+"""Run folders, checkpoints, metrics and progress; they know pytrees and files, never the simulation."""

@@ -1,0 +1,425 @@
+"""A configuration is what the file says, checked; every mistake ends in one line that says what to change."""
+
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offjax.config import (
+    AcConfig,
+    AgentsConfig,
+    DdqnConfig,
+    EvaluationConfig,
+    ProblemConfig,
+    RunConfig,
+    ScenarioConfig,
+    ServerOutages,
+    TrainingConfig,
+    config_hash,
+    load_config,
+    load_scenario,
+    parse_config,
+    parse_override,
+    to_yaml,
+)
+from offjax.errors import ConfigError, MachineError
+
+ALTERNATING = Path(__file__).parents[1] / "configs/scenarios/alternating.yaml"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str | bytes, name: str = "run.yaml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+GROUPS = [RunConfig, AgentsConfig, AcConfig, DdqnConfig, ScenarioConfig, ServerOutages]
+GROUPS += [ProblemConfig, TrainingConfig, EvaluationConfig]
+
+
+def test_defaults_are_a_valid_configuration(write):
+    config = load_config(write("{}"))
+    assert config == RunConfig()
+    assert config.agents.named() == [("ac", AcConfig())]
+    assert config.problem.scenarios == ("scenario1",)
+    assert config.evaluation.mixes == config.evaluation.scenarios == ()  # those of the problem
+
+
+def test_file_and_overrides_merge_in_order(write):
+    path = write("problem: {devices: 40}\nagents:\n  ddqn:\n    hidden: [16, 8]\n")
+    config = load_config(path, ["problem.devices=60", "problem.devices=80", "agents.ddqn.gamma=0.5"])
+    assert config.problem.devices == 80
+    assert config.problem.devices_per_cell == 20
+    assert config.agents.named() == [("ddqn", DdqnConfig(hidden=(16, 8), gamma=0.5))]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "names"),
+    [
+        ("agents: {ac: {}}", [], ["ac"]),
+        ("agents: {ac: {}, ddqn: {gamma: 0.5}}", [], ["ddqn", "ac"]),
+        ("agents: {ac: {}}", ["agents.ddqn.gamma=0.5"], ["ddqn", "ac"]),
+        ("agents: {ac: {}, ddqn: {}}", ["agents.ddqn=null"], ["ac"]),
+        ("{}", ["agents.ac.gamma=0.9"], ["ac"]),
+        ("{}", ["agents.ddqn={}"], ["ddqn"]),
+    ],
+)
+def test_the_agents_are_those_whose_group_is_there(write, text, overrides, names):
+    config = load_config(write(text), overrides)
+    assert [name for name, _ in config.agents.named()] == names
+    assert load_config(write(to_yaml(config))) == config
+
+
+def test_numbers_read_as_people_write_them(write):
+    """PyYAML alone would read 1e-5 as text, off as false and 010 as eight."""
+    agent = load_config(write("agents: {ac: {adam_eps: 1e-5, critic_learning_rate: 2.5E-4}}")).agents.ac
+    assert agent.adam_eps == 1e-5
+    assert agent.critic_learning_rate == 2.5e-4
+    assert load_config(write("problem: {slots: 1_000}")).problem.slots == 1000
+    assert parse_override("a=off")[1] == "off"
+    assert parse_override("a=010")[1] == "010"
+    assert parse_override("a=1:30")[1] == "1:30"
+    assert parse_override("a=2024-01-01")[1] == "2024-01-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        ("problm: {}", "problm", ["did you mean problem?", "allowed keys: problem, agents, training"]),
+        ("problem: {slot: 3}", "problem.slot", ["did you mean slots?", "devices_per_cell"]),
+        ("agent: {ac: {}}", "agent", ["did you mean agents?"]),
+        ("agents: {ac: {gama: 1}}", "agents.ac.gama", ["did you mean gamma?", "critic_learning_rate"]),
+        ("agents: {ddqn: {entropy: 1}}", "agents.ddqn.entropy", ["no such key", "replay_capacity"]),
+        ("agents: {ac: {name: ac}}", "agents.ac.name", ["no such key", "actor_learning_rate"]),
+        ("agents: {dqn: {}}", "agents.dqn", ["did you mean ddqn?", "allowed keys: ddqn, ac"]),
+        ("agents: {gamma: 1}", "agents.gamma", ["no such key", "allowed keys: ddqn, ac"]),
+        ("agents: {}", "agents", ["at least one of ddqn, ac"]),
+        ("agents: {ac: }", "agents", ["at least one of ddqn, ac"]),
+        ("agents: {ac: 5}", "agents.ac", ["a group of keys: hidden, activation"]),
+        ("agents: {ac: [1]}", "agents.ac", ["a group of keys: hidden, activation"]),
+        ("agents: ac", "agents", ["a group of keys: ddqn, ac"]),
+        ("agents: [ac]", "agents", ["a group of keys: ddqn, ac"]),
+        ("agents:", "agents", ["a group of keys: ddqn, ac"]),
+        ("problem: [1]", "problem", ["a group of keys: name"]),
+        ("problem: {slots: 0}", "problem.slots", ["a whole number from 1 to 10,000,000 slots"]),
+        ("problem: {slots: 2.5}", "problem.slots", ["a whole number"]),
+        ("problem: {slots: '3'}", "problem.slots", ["a whole number"]),
+        ("problem: {slots: true}", "problem.slots", ["a whole number"]),
+        ("problem: {slots: 99999999999999999999}", "problem.slots", ["a whole number"]),
+        (
+            "problem: {mix: unifrom}",
+            "problem.mix",
+            ["class1, class2, class3 or uniform", "did you mean uniform?"],
+        ),
+        ("problem: {preset: fig}", "problem.preset", ["text or figures"]),
+        ("problem: {name: laas}", "problem.name", ["nieto2024"]),
+        ("problem: {devices: 30}", "problem.devices", ["multiple of problem.devices_per_cell = 20"]),
+        ("evaluation: {devices: 30}", "evaluation.devices", ["multiple of problem.devices_per_cell = 20"]),
+        ("training: {validation_devices: 1}", "training.validation_devices", ["multiple of"]),
+        ("training: {worlds: 7}", "training.worlds", ["divide problem.slots = 2000, like 5"]),
+        ("training: {seed: -1}", "training.seed", ["from 0 to 2,000,000,000"]),
+        ("training: {seed: 9999}", "evaluation.seed", ["held-out seeds", "9999 to 10003"]),
+        ("evaluation: {seeds: 1}", "evaluation.seeds", ["from 2 to"]),
+        ("evaluation: {mixes: [class1, classs2]}", "evaluation.mixes", ["a list of class1", "mean class2?"]),
+        ("evaluation: {mixes: uniform}", "evaluation.mixes", ["a list of class1"]),
+        ("evaluation: {mixes: [class1, class1]}", "evaluation.mixes", ["once"]),
+        ("evaluation: {policies: all}", "evaluation.policies", ["no such key", "devices, mixes, scenarios"]),
+        ("agents: {ac: {hidden: [3, 0]}}", "agents.ac.hidden", ["from 1 to 16,384 units"]),
+        ("agents: {ac: {hidden: []}}", "agents.ac.hidden", ["a list of 1 to 8"]),
+        ("agents: {ac: {activation: rel}}", "agents.ac.activation", ["tanh or relu", "mean relu?"]),
+        ("agents: {ac: {gamma: .nan}}", "agents.ac.gamma", ["a number from 0 to 1"]),
+        ("agents: {ac: {reward_scale: .inf}}", "agents.ac.reward_scale", ["a number above 0"]),
+        ("agents: {ddqn: {reward_scale: 1e400}}", "agents.ddqn.reward_scale", ["a number above 0"]),
+        ("agents: {ac: {actor_learning_rate: 0}}", "agents.ac.actor_learning_rate", ["above 0"]),
+        (
+            "agents: {ddqn: {batch_size: 21, replay_capacity: 20}}",
+            "agents.ddqn.batch_size",
+            ["agents.ddqn.replay_capacity = 20"],
+        ),
+        (
+            "agents: {ac: {}, ddqn: {batch_size: 9, replay_capacity: 19}}",
+            "agents.ddqn.replay_capacity",
+            ["one slot of all devices, problem.devices = 20"],
+        ),
+        ("problem: {scenario: scenario1}", "problem.scenario", ["did you mean scenarios?"]),
+        ("problem: {scenarios: []}", "problem.scenarios", ["a list of scenario1"]),
+        ("problem: {scenarios: scenario1}", "problem.scenarios", ["a list of scenario1"]),
+        ("problem: {scenarios: [3]}", "problem.scenarios", ["a list of scenario1"]),
+        ("problem: {scenarios: ['']}", "problem.scenarios", ["a list of scenario1"]),
+        ("problem: {scenarios: [scenario1, scenario1]}", "problem.scenarios", ["once"]),
+        (
+            "problem: {scenarios: [scenario1, scenario3]}",
+            "problem.scenarios.1",
+            ["no such file", "scenario1, scenario2", "did you mean scenario"],
+        ),
+        ("evaluation: {scenarios: [nope.yaml]}", "evaluation.scenarios.0", ["no such file"]),
+        (f"problem: {{scenarios: [{'x' * 5000}]}}", "problem.scenarios.0", ["no such file"]),
+        ('problem: {scenarios: ["a\\0b"]}', "problem.scenarios.0", ["no such file"]),
+        ("problem: {scenarios: [/]}", "problem.scenarios.0", ["this is a folder"]),
+        ("scenarios: {scenario1: {description: x}}", "scenarios", ["built-in"]),
+        ("scenarios: {mine: {}}", "scenarios.mine.description", ["one sentence"]),
+        (
+            "scenarios: {mine: {description: x, link: 1}}",
+            "scenarios.mine.link",
+            ["did you mean", "link_outages"],
+        ),
+        ("scenarios: 3", "scenarios", ["a group of scenarios by name"]),
+    ],
+)
+def test_a_wrong_value_names_field_value_and_choices(write, text, field, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(text))
+    message = str(caught.value)
+    assert message.startswith(f"{field}: ")
+    assert "is not allowed; " in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("# only a comment\n", "empty"),
+        ("- 1\n- 2\n", "allowed keys"),
+        ("just text", "allowed keys"),
+        ("a: 1\nb: c: d", "line 2"),
+        ("problem: {slots: [1", "line 1"),
+        ("problem:\n\tslots: 3", "line 2"),
+        ("problem: {slots: 1}\nproblem: {slots: 2}", "once"),
+        ("1: 2", "keys must be text"),
+        ("x: \x00", "must be YAML"),
+        ("x: !!int foo", "plain values"),
+        ("x: !!python/object:os.system y", "must be YAML"),
+        (f"problem: {{slots: {'9' * 5000}}}", "plain values"),
+        ("[" * 5000, "must be YAML"),
+        (b"\xff\xfe\x00x", "UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_one_line(write, text, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(write(text))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("path", ["nope.yaml", ".", "run.yaml/x", "a\x00b"])
+def test_a_path_without_a_file_is_a_configuration_error(write, tmp_path, path):
+    write("{}")
+    with pytest.raises(ConfigError, match="the path of a YAML file"):
+        load_config(tmp_path / path)
+
+
+def test_an_unreadable_file_is_the_machines_fault(tmp_path):
+    loop = tmp_path / "loop.yaml"
+    loop.symlink_to(loop)  # unlike a permission, this stops root too
+    with pytest.raises(MachineError, match="cannot read"):
+        load_config(loop)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("foo", "path=value"),
+        ("=3", "path=value"),
+        ("a..b=3", "path=value"),
+        ("a b=3", "path=value"),
+        ("problem.slots=[1", "must be YAML"),
+        ("agnts.ac.gamma=1", "did you mean agents"),
+        ("agents.acc.gamma=1", "did you mean ac"),
+        ("problem.slots.a=3", "problem.slots is a value"),
+        ("problem.slots=", "a whole number"),
+    ],
+)
+def test_a_wrong_override_is_one_line(write, override, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(write("problem: {slots: 4}\ntraining: {worlds: 1}"), [override])
+
+
+PLAIN_TEXT = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | PLAIN_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PLAIN_TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES, st.lists(st.from_regex(r"[a-z_][a-z0-9_]*", fullmatch=True), min_size=1, max_size=4))
+def test_an_override_in_json_reads_back_equal(value, path):
+    """JSON is what a script writes after --set, so every JSON value must arrive as it is."""
+    found_path, found = parse_override(f"{'.'.join(path)}={json.dumps(value)}")
+    assert found_path == path
+    assert found == value
+    assert type(found) is type(value)
+
+
+@given(st.text())
+def test_any_override_is_a_value_or_a_configuration_error(text):
+    with suppress(ConfigError):
+        parse_override(text)
+
+
+def test_yaml_of_a_configuration_reads_back_equal(write):
+    tree = {
+        "agents": {"ddqn": {"learning_rate": 1e-9}, "ac": {"hidden": [3]}},
+        "problem": {"scenarios": ["1e5", "off", "null"]},
+        "evaluation": {"scenarios": ["scenario2", "mine"], "mixes": ["uniform"]},
+    }
+    mine = {"description": "a: b # c", "link_outages": [[1, 2], [2, 5]]}
+    tree["scenarios"] = dict.fromkeys(["1e5", "off", "null", "mine"], mine)
+    config = parse_config(tree)
+    again = load_config(write(to_yaml(config)))
+    assert again == config
+    assert to_yaml(again) == to_yaml(config)
+
+
+def test_hash_follows_the_content_only():
+    assert config_hash(RunConfig()) == config_hash(parse_config({"problem": {"devices": 20}}))
+    changed = parse_config({"problem": {"devices": 40}})
+    assert config_hash(changed) != config_hash(RunConfig())
+    assert len(config_hash(changed)) == 12
+    whole, real = ({"agents": {"ac": {"entropy_coefficient": one}}} for one in (1, 1.0))
+    assert config_hash(parse_config(whole)) == config_hash(parse_config(real))
+    both = [parse_config({"agents": agents}) for agents in ({"ac": {}}, {"ac": {}, "ddqn": {}})]
+    assert len({config_hash(config) for config in both}) == 2
+
+
+def test_a_scenario_file_is_found_from_the_working_directory_and_beside_the_configuration(write, tmp_path, monkeypatch):
+    write("description: the link fails\nlink_outages: [[1, 3]]", "mine.yaml")
+    path = write("problem: {scenarios: [mine.yaml]}")
+    monkeypatch.chdir("/")
+    beside = load_config(path)
+    assert beside.find_scenario("mine.yaml").link_outages == ((1, 3),)
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario("mine.yaml") == beside.scenarios["mine.yaml"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A folder in place of the package ``offjax.configs``, with two scenarios and a file that is none."""
+    folder = tmp_path / "package"
+    (folder / "scenarios").mkdir(parents=True)
+    for name in ("calm.yaml", "storm.yaml", "notes.txt"):
+        (folder / "scenarios" / name).write_text("description: shipped\n")
+    monkeypatch.setattr("offjax.config.resources.files", lambda name: folder if name == "offjax.configs" else None)
+    return folder
+
+
+def test_a_shipped_scenario_is_found_by_name_after_the_users_own_files(write, package, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    path = write("problem: {scenarios: [scenario1, calm]}\nevaluation: {scenarios: [storm]}")
+    config = load_config(path)
+    assert {name: found.description for name, found in config.scenarios.items()} == {
+        "calm": "shipped",
+        "storm": "shipped",
+    }
+    (tmp_path / "calm").mkdir()
+    assert load_config(path) == config  # a folder hides no shipped scenario
+    write("description: beside", "storm")
+    assert load_config(path).find_scenario("storm").description == "beside"
+    (tmp_path / "work").mkdir()
+    write("description: here", "work/storm")
+    monkeypatch.chdir(tmp_path / "work")
+    assert load_config(path).find_scenario("storm").description == "here"
+
+
+def test_a_scenario_that_is_not_shipped_is_one_line_with_the_names(write, package):
+    for name in ("sturm", "calm.yaml", "notes", "../calm", "scenarios/calm"):
+        with pytest.raises(ConfigError, match="it must be scenario1, scenario2, calm, storm or the path of"):
+            load_config(write(f"problem: {{scenarios: [{name}]}}"))
+    with pytest.raises(ConfigError, match=r"did you mean storm\?"):
+        load_scenario("sturm")
+
+
+def test_without_the_shipped_files_only_paths_are_scenarios(package):
+    shutil.rmtree(package)
+    with pytest.raises(ConfigError, match="it must be scenario1, scenario2 or the path of"):
+        load_scenario("storm")
+
+
+def test_the_shipped_scenarios_are_installed(write, monkeypatch):
+    pytest.importorskip("offjax.configs", reason="this installation does not map configs/ to offjax.configs")
+    monkeypatch.chdir("/")
+    config = load_config(write("problem: {scenarios: [scenario1, alternating]}"))
+    assert config.find_scenario("alternating") == load_scenario(str(ALTERNATING))
+
+
+def test_a_saved_configuration_needs_its_scenario_file_no_more(write):
+    scenario = write("description: the link fails\nlink_outages: [[1, 3]]", "mine.yaml")
+    config = load_config(write("evaluation: {scenarios: [scenario2, mine.yaml]}"))
+    scenario.unlink()
+    again = load_config(write(to_yaml(config)))
+    assert again.find_scenario("mine.yaml").link_outages == ((1, 3),)
+    assert again.find_scenario("scenario2") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("link_outages: [[3, 3]]", "start before it stops"),
+        ("link_outages: [[5, 3]]", "start before it stops"),
+        ("link_outages: [[5, 7], [1, 2]]", "in order and apart"),
+        ("link_outages: [[1, 5], [4, 7]]", "in order and apart"),
+        ("link_outages: [[-1, 5]]", "whole slots from 0"),
+        ("link_outages: [[1.5, 5]]", "whole slots from 0"),
+        ("link_outages: [[1]]", "start, stop"),
+        ("link_outages: [1, 5]", "start, stop"),
+        ("server_outages: {mec: [[1900, 2001]]}", "within the horizon, problem.slots = 2000"),
+        ("server_outages: {mce: [[1, 2]]}", "did you mean mec"),
+        ("backhaul_outages: [[2000, 2001]]", "within the horizon"),
+    ],
+)
+def test_a_wrong_scenario_names_file_field_and_choices(write, text, words):
+    write(f"description: x\n{text}", "mine.yaml")
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(write("problem: {scenarios: [mine.yaml]}"))
+    assert str(caught.value).startswith(f"mine.yaml: {text.split(':')[0]}")
+
+
+def test_adjacent_outages_are_allowed():
+    scenario = ScenarioConfig(description="x", link_outages=((1, 2), (2, 3)))
+    assert scenario.link_outages == ((1, 2), (2, 3))
+
+
+def test_the_shipped_scenario_has_one_server_up_at_any_time():
+    outages = load_scenario(str(ALTERNATING)).server_outages
+    assert outages.mec == ((200, 600), (1000, 1400))
+    assert outages.cloud == ((600, 1000), (1400, 1800))
+    down = [slot for start, stop in outages.mec + outages.cloud for slot in range(start, stop)]
+    assert len(down) == len(set(down))
+
+
+def test_a_built_in_scenario_has_no_file():
+    with pytest.raises(ConfigError, match="built-in"):
+        load_scenario("scenario1")
+    assert RunConfig().find_scenario("scenario1") is None
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_field_says_what_it_is(group):
+    for name, field in group.model_fields.items():
+        assert field.description, f"{group.__name__}.{name}"
+
+
+def test_agent_groups_mirror_the_agents():
+    """The same names and defaults on both sides, so that a configuration passes straight to the agent."""
+    from offjax.agents.ac.agent import ActorCritic
+    from offjax.agents.ddqn.agent import DDQN
+
+    for config, agent in ((AcConfig(), ActorCritic()), (DdqnConfig(), DDQN())):
+        assert config.model_dump() == {field.name: getattr(agent, field.name) for field in fields(agent)}
+
+
+def test_overrides_leave_no_trace_in_the_defaults(write):
+    load_config(write("{}"), ["problem.devices=40"])
+    assert load_config(write("{}")).problem.devices == 20
