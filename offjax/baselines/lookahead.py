@@ -58,9 +58,13 @@ class Oracle(struct.PyTreeNode):
     """
 
     price: jax.Array  # [D] or [] reward/J
+    blind: bool = struct.field(pytree_node=False, default=False)  # judge each task as if the battery were full?
 
     def decide(self, problem: Problem, state: State, observation: jax.Array, key: jax.Array) -> jax.Array:
         """[D] int8."""
+        if self.blind:
+            full = jnp.zeros_like(state.device.spent)
+            state = state.replace(device=state.device.replace(spent=full, spent_low=full))
         outcome, reward = try_places(problem, state)
         energy = outcome.drawn_task
         price = jnp.broadcast_to(self.price, (problem.params.devices,))

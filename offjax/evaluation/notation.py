@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 DASH = "–"
 LIMIT = 1e150  # of what is drawn or printed: sums and differences below it stay finite
 MOST_DECIMALS = 6
+SMALL = 1e-3  # a column with a mean below it is written in scientific notation
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -40,11 +41,16 @@ def scaled(value: Interval, factor: float) -> Interval:
     return Interval(*(None if part is None else finite(part * factor) for part in value))
 
 
-def decimals_for(values: Iterable[Interval]) -> int:
-    """Decimals for a column: the middle interval keeps one or two digits, else the middle mean three."""
+def decimals_for(values: Iterable[Interval]) -> int | None:
+    """Decimals for a column: the middle interval keeps one or two digits, else the middle mean three.
+
+    None, which is scientific notation, where a mean is so small that fixed decimals would hide its digits.
+    """
     values = list(values)
     errors = sorted(value.ci95 for value in values if value.ci95)
     means = sorted(abs(value.mean) for value in values if value.mean)
+    if means and means[0] < SMALL:
+        return None
     if errors:
         middle = errors[len(errors) // 2]
         exponent = math.floor(math.log10(middle))
@@ -56,14 +62,21 @@ def decimals_for(values: Iterable[Interval]) -> int:
     return min(max(digits, 0), MOST_DECIMALS)
 
 
-def fixed(value: float | None, decimals: int) -> str:
-    """With fixed decimals; as a power of ten where that would show nothing or too much."""
+def fixed(value: float | None, decimals: int | None) -> str:
+    """With fixed decimals; as a power of ten where that would show nothing or too much, or without decimals."""
     if value is None:
         return DASH
+    if decimals is None:
+        return scientific(value, 2)
     if abs(value) >= 1e9 or 0 < abs(value) < 0.5 * 10.0**-decimals:
         return scientific(value)
     text = f"{value:,.{decimals}f}".replace(",", "\u2009")
     return text.replace("-", "−")
+
+
+def half_width(value: float, decimals: int | None) -> str:
+    """A half width beside a mean of so many decimals: one digit in scientific notation."""
+    return scientific(value, 0) if decimals is None else fixed(value, decimals)
 
 
 def scientific(value: float | None, decimals: int = 1) -> str:
@@ -98,25 +111,25 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return f"{fixed(100 * share, decimals)}\u00a0%"
 
 
-def with_interval(value: Interval, decimals: int, unit: str = "") -> str:
+def with_interval(value: Interval, decimals: int | None, unit: str = "") -> str:
     """``mean ± half width unit`` as plain text."""
     text = fixed(value.mean, decimals)
     if value.mean is not None and value.ci95 is not None:
-        text += f"\u00a0±\u00a0{fixed(value.ci95, decimals)}"
+        text += f"\u00a0±\u00a0{half_width(value.ci95, decimals)}"
     return f"{text}\u00a0{unit}" if unit and value.mean is not None else text
 
 
-def cell(value: Interval, decimals: int, width: int) -> str:
+def cell(value: Interval, decimals: int | None, width: int) -> str:
     """The same as HTML, the interval in a box ``width`` digits wide so that the means of a column align."""
-    error = "" if value.mean is None or value.ci95 is None else f"±\u2009{fixed(value.ci95, decimals)}"
+    error = "" if value.mean is None or value.ci95 is None else f"±\u2009{half_width(value.ci95, decimals)}"
     box = f'<span class="ci" style="min-width:{width}ch">{escape(error)}</span>' if width else ""
     return f"{escape(fixed(value.mean, decimals))}{box}"
 
 
-def error_width(values: Iterable[Interval], decimals: int) -> int:
+def error_width(values: Iterable[Interval], decimals: int | None) -> int:
     """Digits of the widest interval of a column; 0 without intervals."""
     errors = [value.ci95 for value in values if value.ci95 is not None and value.mean is not None]
-    return max((len(fixed(error, decimals)) + 2 for error in errors), default=0)
+    return max((len(half_width(error, decimals)) + 2 for error in errors), default=0)
 
 
 def joule_unit(values: Iterable[Interval]) -> tuple[float, str]:

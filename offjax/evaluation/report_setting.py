@@ -16,6 +16,7 @@ from offjax.evaluation.notation import (
     error_width,
     finite,
     fixed,
+    half_width,
     interval,
     joule_unit,
     percent,
@@ -231,7 +232,7 @@ def _dots(view: SettingView, metric: str, factor: float) -> list[Dot]:
     decimals = decimals_for(values)
     dots = []
     for row, value in zip(view.rows, values, strict=True):
-        error = "" if value.ci95 is None else f" ± {fixed(value.ci95, decimals)}"
+        error = "" if value.ci95 is None else f" ± {half_width(value.ci95, decimals)}"
         dots.append(Dot(row.label, row.style, row.kind, value, fixed(value.mean, decimals), error))
     return [dot for dot in dots if dot.value.mean is not None]
 

@@ -106,19 +106,23 @@ def fixed_rules(problem: Problem, keys: jax.Array, slots: int) -> dict[str, Resu
 def with_reference(problem: Problem, keys: jax.Array, slots: int, results: dict[str, Result]) -> Setting:
     """Name the reference.
 
-    The task-by-task oracle is exact where rewards do not depend on the battery and none runs out. Where one does,
-    every joule gets the price per device that just keeps the battery alive (Lagrange): its reward misses the
-    optimum by no more than price x joules left over. Where rewards depend on the battery it is myopic.
+    The task-by-task oracle is exact where rewards do not depend on the battery and none would run out if it decided
+    without a look at the battery (one that looks spares the last joules, and misses the optimum all the same). Where
+    one would, every joule gets the price per device that just keeps the battery alive (Lagrange): its reward misses
+    the optimum by no more than price x joules left over. Where rewards depend on the battery it is myopic.
     """
     if getattr(problem, "remaining_battery", True):
         return Setting(results, "myopic", "oracle", float("nan"))
-    if not results["oracle"].exhausted:
+    free = jnp.zeros((keys.shape[0], problem.params.devices), jnp.float32)
+    if not results["oracle"].exhausted and bool((_priced(free, problem, keys, slots).left > 0).all()):
         return Setting(results, "exact", "oracle", 0.0)
     prices = price_energy(problem, keys, slots)
     batch = jax.device_get(_priced(prices, problem, keys, slots))
     row = result("clairvoyant", "Clairvoyant", "reference", _lead(batch), problem.params.devices)
     tasks = batch.ends[:, 1:].sum()
     gap = float((np.asarray(prices, np.float64) * batch.left).sum() / tasks)
+    if row.exhausted:  # no price in the range keeps every battery alive: nothing is known
+        gap = float("nan")
     return Setting(results | {"clairvoyant": row}, "clairvoyant", "clairvoyant", gap)
 
 
@@ -130,13 +134,14 @@ def price_energy(problem: Problem, keys: jax.Array, slots: int) -> jax.Array:
         middle = (low + high) / 2
         lasts = np.asarray(_priced(jnp.exp(middle), problem, keys, slots).left) > 0
         low, high = np.where(lasts, low, middle), np.where(lasts, middle, high)
-    free = np.asarray(_priced(jnp.zeros(shape), problem, keys, slots).left) > 0
+    free = np.asarray(_priced(jnp.zeros(shape, jnp.float32), problem, keys, slots).left) > 0
     return jnp.where(free, 0.0, jnp.exp(high))
 
 
 @partial(jax.jit, static_argnames=("slots",))
 def _priced(prices: jax.Array, problem: Problem, keys: jax.Array, slots: int) -> Episode:
-    return jax.vmap(lambda price, key: episode(Oracle(price), problem, key, slots))(prices, keys)
+    """Decisions that do not look at the battery: the price alone spares it, as Lagrange's bound wants it."""
+    return jax.vmap(lambda price, key: episode(Oracle(price, blind=True), problem, key, slots))(prices, keys)
 
 
 def _lead(tree: Any) -> Any:

@@ -138,12 +138,11 @@ def renew(problem: Problem, horizon: int, state: TrainState) -> TrainState:
     def pick(new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(due.reshape(worlds, *[1] * (old.ndim - 1)), new, old)
 
-    states = jax.tree.map(pick, fresh, state.worlds)
     under_way = state.transitions.under_way & ~due[:, None]
     return state.replace(
-        worlds=states,
+        worlds=jax.tree.map(pick, fresh, state.worlds),
         transitions=state.transitions.replace(under_way=under_way),
-        observation=jax.vmap(partial(look, problem))(states),
+        observation=pick(jax.vmap(partial(look, problem))(fresh), state.observation),
         key=key,
     )
 

@@ -74,10 +74,9 @@ def train_unit(
         if found is not None:
             states, done = found[0], int(found[1]["round"])
         log.drop_from(done)
-        step = _compiled_round(unit, states[0])
         with ThreadPoolExecutor(max_workers=min(len(states), os.cpu_count() or 1)) as pool:
             while done < unit.rounds:
-                results = list(pool.map(lambda state: step(unit.agent, unit.problem, state), states))
+                results = _one_round(unit, states, pool)
                 states = tuple(state for state, _ in results)
                 metrics = _columns([row for _, row in results])
                 done += 1
@@ -101,10 +100,16 @@ def load_unit(unit: Unit, folder: Path) -> tuple[tuple[TrainState, ...], int] | 
     return None if found is None else (found[0], int(found[1]["round"]))
 
 
-def _compiled_round(unit: Unit, state: TrainState) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """The round as a program compiled once: the seeds' threads share it."""
-    lowered = train.train_round.lower(unit.agent, unit.problem, state, unit.horizon)
-    return lowered.compile()
+def _one_round(
+    unit: Unit, states: Sequence[TrainState], pool: ThreadPoolExecutor
+) -> list[tuple[TrainState, dict[str, jax.Array]]]:
+    """A round of every seed, side by side; the first goes ahead, so that the program is compiled once."""
+
+    def step(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        return train.train_round(unit.agent, unit.problem, state, unit.horizon)
+
+    first = step(states[0])
+    return [first, *pool.map(step, states[1:])]
 
 
 def _columns(rows: Sequence[Mapping[str, jax.Array]]) -> dict[str, Sequence[float]]:

@@ -250,7 +250,7 @@ def test_headings_do_not_skip_a_level(page):
 
 
 def test_headline_names_policy_regret_score_and_reference(page):
-    assert "DDQN has a regret of 0.00063 ± 0.00007 per task against the exact optimum" in page.words
+    assert "DDQN has a regret of 6.30 × 10⁻⁴ ± 7 × 10⁻⁵ per task against the exact optimum" in page.words
     assert "a score of 0.981 ± 0.004" in page.words
     assert "The best fixed rule (local, cloud, cloud) has 0.00569 ± 0.00009" in page.words
 

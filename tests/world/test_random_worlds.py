@@ -132,4 +132,7 @@ def _check_energy(history, params):
     battery = np.asarray(params.fleet.battery)
     assert (left[1:] <= np.where(left[:-1] > 0, left[:-1] + 1.2e-7 * battery, 0.0)).all()
     assert not accounted[left == 0].any(), "an empty battery gives nothing"
+    for part in PARTS:
+        before, after = getattr(history.before.job.passed, part), getattr(outcome.passed, part)
+        np.testing.assert_array_equal(after[left == 0], before[left == 0], "and nothing moves without it")
     assert (accounted.sum(0) <= battery.astype(np.float64) * (1 + 1e-6)).all()
