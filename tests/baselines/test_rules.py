@@ -1,5 +1,6 @@
 """What a user can rely on: a rule is its table, and all 27 of them are there."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def state(problem, key):
-    return init(key, problem.params)
+    return jax.jit(init)(key, problem.params)
 
 
 def _decide(policy, problem, state, key):
