@@ -73,7 +73,7 @@ def test_other_agents_and_scenarios_can_be_exported(run, tmp_path):
     parity = pipeline.export_run(run.path, tmp_path / "ac", agent="ac", scenario="steps")
     assert parity["max_abs_diff"] <= 1e-5
     assert load_policy(tmp_path / "ac").manifest["algorithm"] == "ac"
-    with pytest.raises(ConfigError, match="--agent.*ddqn, ac"):
+    with pytest.raises(ConfigError, match=r"--agent.*ddqn, ac"):
         pipeline.export_run(run.path, tmp_path / "ppo", agent="ppo")
 
 
