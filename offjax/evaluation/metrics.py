@@ -7,7 +7,7 @@ import numpy as np
 
 from offjax import world
 from offjax.evaluation.rollout import PARTS, Episode
-from offjax.evaluation.statistics import Estimate, estimate, estimate_crossed
+from offjax.evaluation.statistics import Estimate, estimate_crossed
 
 SMOOTHING = 10  # slots: the paper plots the mean of the last 10 samples every 10 steps
 
@@ -20,17 +20,16 @@ class Result:
     label: str
     kind: str  # learned | rule | reference
     samples: dict[str, np.ndarray]  # [K, S] per task or per device
-    parts: dict[str, float]  # s, mean latency by parts
-    drops: dict[str, float]  # share of all tasks, by cause
-    late: float  # share of all tasks
+    parts: dict[str, Estimate]  # s, latency by parts of tasks that ended with a result
+    drops: dict[str, Estimate]  # share of all tasks, by cause
+    late: Estimate  # share of all tasks
     decisions: dict[str, list[float]]  # class -> share of each place
     curves: dict[str, np.ndarray] = field(default_factory=dict)  # [S, T / 10]
     exhausted: bool = False  # did any device run out of battery?
 
     def estimate(self, name: str) -> Estimate:
         """Mean and 95 % interval of a sample, over training and evaluation seeds."""
-        values = self.samples[name]
-        return estimate(values[0]) if values.shape[0] == 1 else estimate_crossed(values)
+        return estimate_crossed(self.samples[name])
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -67,24 +66,21 @@ def result(name: str, label: str, kind: str, episode: Episode, devices: int) -> 
         "latency_s": total(episode.latency) / np.maximum(done, 1),
         "battery_j": np.asarray(episode.left, np.float64).mean(axis=-1),
     }
-    parts = total(episode.parts).sum(axis=(0, 1)) / max(1, done.sum())
+    parts = total(episode.parts) / np.maximum(done, 1)[..., None]
+    by_end = ends.sum(axis=(-2, -1)) + refused
+    shares = by_end / tasks[..., None]
     return Result(
         name=name,
         label=label,
         kind=kind,
         samples=samples,
-        parts=dict(zip(PARTS, parts.tolist(), strict=True)),
-        drops=_drop_shares(ends, refused, tasks),
-        late=float(ends[..., world.End.LATE, :, :].sum() / tasks.sum()),
+        parts={part: estimate_crossed(parts[..., index]) for index, part in enumerate(PARTS)},
+        drops={end.name.lower(): estimate_crossed(shares[..., end]) for end in world.DROPS},
+        late=estimate_crossed(shares[..., world.End.LATE]),
         decisions=_decision_shares(ends),
         curves=_curves(episode, devices),
         exhausted=bool((np.asarray(episode.left) <= 0).any()),
     )
-
-
-def _drop_shares(ends: np.ndarray, refused: np.ndarray, tasks: np.ndarray) -> dict[str, float]:
-    by_end = ends.sum(axis=(-2, -1)) + refused
-    return {end.name.lower(): float(by_end[..., end].sum() / tasks.sum()) for end in world.DROPS}
 
 
 def _decision_shares(ends: np.ndarray) -> dict[str, list[float]]:

@@ -320,7 +320,7 @@ def drop_figure(view: SettingView) -> str:
     known = {}
     for row in view.rows:
         losses = dict(as_dict(row.data.get("drops")))
-        if finite(row.data.get("late")) is not None:
+        if interval(row.data.get("late")).mean is not None:
             losses["late"] = row.data["late"]
         known[row.name] = _amounts(losses, LOSS_COLOURS, 100.0)
     about = "Stacked bars: tasks that ended late or were dropped, by cause, in per cent of all tasks."
@@ -339,7 +339,7 @@ def _percentage(value: float) -> str:
 def _amounts(data: Any, names: Mapping[str, int], factor: float) -> list[float]:
     """The parts in the order of ``names``; empty where nothing at all is known."""
     data = as_dict(data)
-    values = [finite(data.get(name)) for name in names]
+    values = [interval(data.get(name)).mean for name in names]
     return [] if all(value is None for value in values) else [(value or 0.0) * factor for value in values]
 
 

@@ -37,9 +37,9 @@ def summarise_policy(row: Result) -> dict[str, Any]:
         "label": row.label,
         "kind": row.kind,
         **numbers,
-        "latency_parts_s": row.parts,
-        "drops": row.drops,
-        "late": row.late,
+        "latency_parts_s": {part: value.to_dict() for part, value in row.parts.items()},
+        "drops": {cause: value.to_dict() for cause, value in row.drops.items()},
+        "late": row.late.to_dict(),
         "decisions": row.decisions,
     }
 

@@ -62,13 +62,13 @@ def _whereabouts(policies: list[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("policy", no_wrap=True)
     for head in [f"{part} ms" for part in parts] + ["late %"] + [f"{c.replace('_', ' ')} %" for c in causes]:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     for row in policies:
-        times = [f"{row['latency_parts_s'][part] * 1e3:.2f}" for part in parts]
-        ends = [f"{row['late'] * 100:.3f}", *(f"{row['drops'][cause] * 100:.3f}" for cause in causes)]
+        times = [pair(row["latency_parts_s"][part], 1e3, 2) for part in parts]
+        ends = [pair(row["late"], 100), *(pair(row["drops"][cause], 100) for cause in causes)]
         table.add_row(row["label"], *times, *ends, style=_style(row))
     return table
 
 
 def _any(policies: list[Mapping[str, Any]], group: str, name: str) -> bool:
-    return any(row[group][name] > 0 for row in policies)
+    return any(row[group][name]["mean"] > 0 for row in policies)

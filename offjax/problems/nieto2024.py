@@ -26,6 +26,7 @@ from offjax.world import (
     Schedule,
     Servers,
     State,
+    per_device,
     remaining,
     windows,
 )
@@ -131,21 +132,16 @@ class Nieto2024(struct.PyTreeNode):
 
         A lost link is seen as the lowest gain of the range; the task's size is not observed.
         """
-        params, cells = self.params, self.params.access_points
-        devices = params.devices
-
-        def spread(values: jax.Array) -> jax.Array:
-            return jnp.broadcast_to(values[:, None], (cells, devices // cells)).reshape(devices)
-
+        params, devices = self.params, self.params.devices
         low, high = GAIN_RANGE
         gain = jnp.clip(to_db(state.device.gain), low, high)
         return jnp.stack(
             [
                 remaining(state.device, params),
                 jnp.broadcast_to(params.fleet.speed, (devices,)),
-                spread(state.cell.told[:, 0]),
-                spread(state.cell.told[:, 1]),
-                jnp.where(spread(state.cell.up), gain, low),
+                per_device(state.cell.told[:, 0], params),
+                per_device(state.cell.told[:, 1], params),
+                jnp.where(per_device(state.cell.up, params), gain, low),
                 state.job.task_class.astype(jnp.float32) + 1.0,
             ],
             axis=-1,

@@ -5,7 +5,7 @@
 
 from offjax.world.battery import remaining
 from offjax.world.draws import draw
-from offjax.world.links import Link, transmit
+from offjax.world.links import Link, per_device, transmit
 from offjax.world.records import (
     DROPS,
     Decision,
@@ -44,6 +44,7 @@ __all__ = [
     "advance",
     "draw",
     "init",
+    "per_device",
     "remaining",
     "transmit",
     "windows",

@@ -1,5 +1,6 @@
 """The step of the world: ``init``, ``advance`` and nothing that decides."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -84,6 +85,8 @@ def advance(state: State, decision: Decision, draws: Draws, params: Params) -> t
     Returns:
         the world at the start of the next slot, and what happened to each device in this one.
     """
+    chex.assert_shape([decision.place, decision.delay], (params.devices,))
+    chex.assert_type([decision.place, decision.delay], [jnp.int8, jnp.float32])
     job, update = lane.decide(state, decision, params)
     alive = battery.remaining(state.device, params) > 0
     run = phases.pass_all(phases.start_run(job, alive, params), state, params)

@@ -63,9 +63,15 @@ def policy(noise, label, kind, reward, half, success, energy, latency, battery, 
         "energy_j": spread(energy, 0.0061),
         "latency_s": spread(latency, 0.0012),
         "battery_j": spread(battery, 11.3),
-        "latency_parts_s": {name: share * latency for name, share in shares.items()} | {"downlink": 0.0},
-        "drops": {"link_lost": 0.1 * failed, "server_lost": 0.55 * failed, "battery_empty": 0.05 * failed},
-        "late": 0.3 * failed,
+        "latency_parts_s": {
+            name: spread(share * latency, 0.01 * latency) for name, share in {**shares, "downlink": 0.0}.items()
+        },
+        "drops": {
+            "link_lost": spread(0.1 * failed, 0.01 * failed),
+            "server_lost": spread(0.55 * failed, 0.01 * failed),
+            "battery_empty": spread(0.05 * failed, 0.01 * failed),
+        },
+        "late": spread(0.3 * failed, 0.01 * failed),
         "decisions": {
             "class1": [min(1.0, 1.6 * home), 0.0, 1.0 - min(1.0, 1.6 * home)],
             "class2": [home, 0.7 * offloaded, 0.3 * offloaded],
