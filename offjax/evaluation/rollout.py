@@ -10,6 +10,7 @@ from flax import struct
 from offjax import world
 from offjax.baselines.policy import Policy
 from offjax.problems.spec import Problem
+from offjax.typed_jit import typed_jit
 
 PARTS = ("wait", "decide", "uplink", "backhaul", "queue", "service", "downlink")
 
@@ -94,13 +95,13 @@ def episode(policy: Policy, problem: Problem, key: jax.Array, slots: int) -> Epi
     return Episode(ends=ends, refused=refused.at[0].set(0), left=world.remaining(state.device, problem.params), **sums)
 
 
-@partial(jax.jit, static_argnames=("slots",))
+@typed_jit(static_argnames=("slots",))
 def episodes(policy: Policy, problem: Problem, keys: jax.Array, slots: int) -> Episode:
     """One policy through an episode per key: leaves [S, ...]."""
     return jax.vmap(lambda key: episode(policy, problem, key, slots))(keys)
 
 
-@partial(jax.jit, static_argnames=("slots",))
+@typed_jit(static_argnames=("slots",))
 def episodes_of_many(policies: Policy, problem: Problem, keys: jax.Array, slots: int) -> Episode:
     """Policies of one kind, stacked on a leading axis [K], one after the other: leaves [K, S, ...]."""
     return jax.lax.map(lambda policy: episodes(policy, problem, keys, slots), policies)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from offjax.baselines.rules import Random, Rule, all_rules
 from offjax.evaluation.metrics import Result, result
 from offjax.evaluation.rollout import Episode, Learned, episode, episodes, episodes_of_many
 from offjax.problems.spec import Problem
+from offjax.typed_jit import typed_jit
 
 PRICES = (1e-7, 1e-2)  # reward/J, in which the price of a joule is searched
 BISECTIONS = 16  # of its logarithm: to 0.02 %
@@ -138,7 +138,7 @@ def price_energy(problem: Problem, keys: jax.Array, slots: int) -> jax.Array:
     return jnp.where(free, 0.0, jnp.exp(high))
 
 
-@partial(jax.jit, static_argnames=("slots",))
+@typed_jit(static_argnames=("slots",))
 def _priced(prices: jax.Array, problem: Problem, keys: jax.Array, slots: int) -> Episode:
     """Decisions that do not look at the battery: the price alone spares it, as Lagrange's bound wants it."""
     return jax.vmap(lambda price, key: episode(Oracle(price, blind=True), problem, key, slots))(prices, keys)

@@ -17,6 +17,7 @@ from offjax.learning.transitions import Transitions, decided, no_transitions, ob
 from offjax.problems.spec import Problem
 from offjax.replay.experience import Experience
 from offjax.replay.ring import Ring, add, make_ring, sample
+from offjax.typed_jit import typed_jit
 
 GENERATOR = "philox4x32"  # six times faster here than threefry on a CPU; the reference is threefry2x32
 
@@ -38,6 +39,7 @@ def flatten_worlds(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
 
 
+@typed_jit(static_argnames=("worlds", "horizon"))
 def init(key: jax.Array, agent: Any, problem: Problem, worlds: int, horizon: int) -> TrainState:
     """A fresh run.
 
@@ -147,7 +149,7 @@ def renew(problem: Problem, horizon: int, state: TrainState) -> TrainState:
     )
 
 
-@partial(jax.jit, static_argnames=("horizon",), donate_argnames=("state",))
+@typed_jit(static_argnames=("horizon",), donate_argnames=("state",))
 def train_round(
     agent: Any, problem: Problem, state: TrainState, horizon: int
 ) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -46,8 +46,7 @@ class Unit:
 
     def start(self) -> tuple[TrainState, ...]:
         """Fresh states of all seeds."""
-        begin = jax.jit(train.init, static_argnames=("worlds", "horizon"))
-        return tuple(begin(key, self.agent, self.problem, self.worlds, self.horizon) for key in self.keys)
+        return tuple(train.init(key, self.agent, self.problem, self.worlds, self.horizon) for key in self.keys)
 
 
 def train_unit(
