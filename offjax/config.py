@@ -121,7 +121,9 @@ class ProblemConfig(_Record):
         description=f"{_SCENARIOS}: each agent is trained in each of them",
     )
     mix: Mix = Field(default="uniform", description="class1, class2, class3 or uniform: the mix of task classes")
-    devices: int = _whole(20, 1, 10_000_000, "devices: the fleet, a multiple of devices_per_cell")
+    devices: int = _whole(
+        160, 1, 10_000_000, "devices: the fleet, a multiple of devices_per_cell for each of training.worlds"
+    )
     devices_per_cell: int = _whole(20, 1, 10_000, "devices: those that share one access point")
     slots: int = _whole(2000, 1, 10_000_000, "slots: the horizon, one task per slot")
 
@@ -284,6 +286,13 @@ def _check_training(config: RunConfig) -> None:
     if slots % training.worlds:
         near = max(n for n in range(1, training.worlds) if slots % n == 0)
         raise ConfigError("training.worlds", training.worlds, f"it must divide problem.slots = {slots}, like {near}")
+    share = config.problem.devices_per_cell * training.worlds
+    if config.problem.devices % share:
+        raise ConfigError(
+            "problem.devices",
+            config.problem.devices,
+            f"each of training.worlds = {training.worlds} needs whole cells: a multiple of {share}, like {share * 4}",
+        )
     if not config.agents.named():
         text = f"it must hold at least one of {_keys(AgentsConfig)}, like agents: {{ac: {{}}}}"
         raise ConfigError("agents", {}, text)

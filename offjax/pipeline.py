@@ -133,8 +133,9 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
         ConfigError: ``out`` is not empty.
         MachineError: the disk refuses.
     """
+    tasks = build_tasks(config)  # before anything is written: what cannot be built leaves no folder
     run = create_run(out, to_yaml(config), collect_provenance())
-    return _carry_out(config, run)
+    return _carry_out(config, run, tasks)
 
 
 def resume_run(folder: Path | str) -> RunFolder:
@@ -143,7 +144,8 @@ def resume_run(folder: Path | str) -> RunFolder:
     if run.summary.is_file():
         Console(stderr=True).print(f"{run.path} is finished; its results are in {run.summary}")
         return run
-    return _carry_out(load_config(run.config), run)
+    config = load_config(run.config)
+    return _carry_out(config, run, build_tasks(config))
 
 
 def demo(out: Path | str = Path("runs/demo")) -> RunFolder:
@@ -153,8 +155,7 @@ def demo(out: Path | str = Path("runs/demo")) -> RunFolder:
     return train_run(config, out)
 
 
-def _carry_out(config: RunConfig, run: RunFolder) -> RunFolder:
-    tasks = build_tasks(config)
+def _carry_out(config: RunConfig, run: RunFolder, tasks: Sequence[Task]) -> RunFolder:
     states = {task.unit.name: _train(config, task, run) for task in tasks}
     combine_metrics(run.path)
     settings = evaluate_settings(config, _trained(config, tasks, states))

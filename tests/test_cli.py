@@ -61,11 +61,11 @@ def error_line(capsys) -> str:
 
 
 def test_train_passes_the_checked_configuration(calls, config, tmp_path):
-    arguments = ["--out", str(tmp_path / "out"), "--set", "problem.devices=40", "--seed", "7"]
+    arguments = ["--out", str(tmp_path / "out"), "--set", "problem.devices=320", "--seed", "7"]
     assert main(["train", str(config), *arguments]) == 0
     ((name, (found, out), _),) = calls
     assert (name, out) == ("train_run", tmp_path / "out")
-    assert (found.training.seeds, found.problem.devices, found.training.seed) == (2, 40, 7)
+    assert (found.training.seeds, found.problem.devices, found.training.seed) == (2, 320, 7)
 
 
 def test_train_names_its_folder_after_the_configuration(calls, config):

@@ -55,9 +55,9 @@ def test_defaults_are_a_valid_configuration(write):
 
 
 def test_file_and_overrides_merge_in_order(write):
-    path = write("problem: {devices: 40}\nagents:\n  ddqn:\n    hidden: [16, 8]\n")
-    config = load_config(path, ["problem.devices=60", "problem.devices=80", "agents.ddqn.gamma=0.5"])
-    assert config.problem.devices == 80
+    path = write("problem: {devices: 320}\nagents:\n  ddqn:\n    hidden: [16, 8]\n")
+    config = load_config(path, ["problem.devices=480", "problem.devices=640", "agents.ddqn.gamma=0.5"])
+    assert config.problem.devices == 640
     assert config.problem.devices_per_cell == 20
     assert config.agents.named() == [("ddqn", DdqnConfig(hidden=(16, 8), gamma=0.5))]
 
@@ -123,6 +123,7 @@ def test_numbers_read_as_people_write_them(write):
         ("problem: {preset: fig}", "problem.preset", ["text or figures"]),
         ("problem: {name: laas}", "problem.name", ["nieto2024"]),
         ("problem: {devices: 30}", "problem.devices", ["multiple of problem.devices_per_cell = 20"]),
+        ("training: {worlds: 16}\nproblem: {devices: 160}", "problem.devices", ["training.worlds = 16", "320"]),
         ("evaluation: {devices: 30}", "evaluation.devices", ["multiple of problem.devices_per_cell = 20"]),
         ("training: {validation_devices: 1}", "training.validation_devices", ["multiple of"]),
         ("training: {worlds: 7}", "training.worlds", ["divide problem.slots = 2000, like 5"]),
@@ -146,9 +147,9 @@ def test_numbers_read_as_people_write_them(write):
             ["agents.ddqn.replay_capacity = 20"],
         ),
         (
-            "agents: {ac: {}, ddqn: {batch_size: 9, replay_capacity: 19}}",
+            "agents: {ac: {}, ddqn: {batch_size: 9, replay_capacity: 159}}",
             "agents.ddqn.replay_capacity",
-            ["one slot of all devices, problem.devices = 20"],
+            ["one slot of all devices, problem.devices = 160"],
         ),
         ("problem: {scenario: scenario1}", "problem.scenario", ["did you mean scenarios?"]),
         ("problem: {scenarios: []}", "problem.scenarios", ["a list of scenario1"]),
@@ -284,8 +285,8 @@ def test_yaml_of_a_configuration_reads_back_equal(write):
 
 
 def test_hash_follows_the_content_only():
-    assert config_hash(RunConfig()) == config_hash(parse_config({"problem": {"devices": 20}}))
-    changed = parse_config({"problem": {"devices": 40}})
+    assert config_hash(RunConfig()) == config_hash(parse_config({"problem": {"devices": 160}}))
+    changed = parse_config({"problem": {"devices": 320}})
     assert config_hash(changed) != config_hash(RunConfig())
     assert len(config_hash(changed)) == 12
     whole, real = ({"agents": {"ac": {"entropy_coefficient": one}}} for one in (1, 1.0))
@@ -421,5 +422,5 @@ def test_agent_groups_mirror_the_agents():
 
 
 def test_overrides_leave_no_trace_in_the_defaults(write):
-    load_config(write("{}"), ["problem.devices=40"])
-    assert load_config(write("{}")).problem.devices == 20
+    load_config(write("{}"), ["problem.devices=320"])
+    assert load_config(write("{}")).problem.devices == 160
