@@ -343,7 +343,8 @@ def export_run(
     Console().print(
         f"{out}: {task.unit.name}, agrees with JAX on {parity['observations']} observations "
         f"(largest difference {parity['max_abs_diff']:.1e}, "
-        f"same decision {parity['decision_agreement']:.2%})"
+        f"same decision {parity['decision_agreement']:.2%})",
+        soft_wrap=True,
     )
     return parity
 

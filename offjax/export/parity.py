@@ -66,7 +66,7 @@ def measure_parity(policy: Policy, outputs_fn: OutputsFn, observations: np.ndarr
     Args: outputs_fn as in ``parity_observations``; observations [n, F] physical units.
     Returns: a dictionary that JSON can hold: ``observations`` n; ``max_abs_diff`` of the outputs, in their
         unit; ``decision_agreement``, the share of equal decisions, where a tie counts as equal: the two best
-        of ``outputs_fn`` within ``max_abs_diff`` of each other, and at most ``PARITY_LIMIT``;
+        outputs of one side within ``max_abs_diff`` of each other, and at most ``PARITY_LIMIT``;
         ``decision_shares`` by name; ``absent_decisions``, the names that never occur; ``near_boundary``,
         the rows beside which (row before or after, within ``STEP`` of the box) the decision changes or ties.
     Errors: ConfigError for outputs of the wrong shape or that are not finite.
@@ -77,7 +77,8 @@ def measure_parity(policy: Policy, outputs_fn: OutputsFn, observations: np.ndarr
     if expected.shape != outputs.shape:
         raise ConfigError("outputs_fn", f"shape {expected.shape}", f"the policy gives {outputs.shape}")
     difference = float(np.abs(outputs - expected).max())
-    tied = _gap(expected) <= min(difference, PARITY_LIMIT)
+    # Where two outputs swap places, the gaps on both sides add up to twice the difference at the most.
+    tied = np.minimum(_gap(expected), _gap(outputs)) <= min(difference, PARITY_LIMIT)
     decisions = expected.argmax(axis=1)
     equal = (outputs.argmax(axis=1) == decisions) | tied
     shares = np.bincount(decisions, minlength=len(policy.decisions)) / len(decisions)

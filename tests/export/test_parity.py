@@ -136,6 +136,15 @@ def test_a_wrong_export_is_seen_and_not_excused_as_ties(tmp_path):
     assert result["decision_agreement"] < 0.9
 
 
+def test_a_swap_within_twice_the_difference_counts_as_equal(tmp_path):
+    """Both outputs moved by 1e-7 towards each other: the gap is 1.5e-7 on one side, and 5e-8 on the other."""
+    _, policy = exported(tmp_path, "tanh", "softmax")
+    one, other = [[0.5 + 1e-7, 0.5 + 5e-8, 0.0]], [[0.5, 0.5 + 1.5e-7, 0.0]]
+    for ours, theirs in ((one, other), (other, one)):
+        result = measure_parity(PolicyOf(ours, policy), lambda x, rows=theirs: np.array(rows), np.float32(LOW)[None])
+        assert result["decision_agreement"] == 1.0
+
+
 def test_a_tie_counts_as_equal(tmp_path):
     _, policy = exported(tmp_path, "tanh", "softmax")
     tied = PolicyOf([[0.5, 0.5, 0.0]], policy)
