@@ -16,6 +16,7 @@ from offjax.errors import ConfigError
 from offjax.physics.fibre import fibre_rate, propagation_delay
 from offjax.physics.radio import to_db, watt_from_dbm
 from offjax.problems.spec import Feature
+from offjax.workload.arrivals import periodic
 from offjax.workload.tasks import Workload
 from offjax.world import (
     End,
@@ -26,6 +27,7 @@ from offjax.world import (
     Schedule,
     Servers,
     State,
+    no_steps,
     per_device,
     remaining,
     windows,
@@ -242,10 +244,13 @@ def _workload(numbers: Preset, mix: str) -> Workload:
         bits_low=_f32([10 * bits, 20 * bits, 200 * bits]),
         bits_high=_f32([40 * bits, 50 * bits, 400 * bits]),
         cycles_per_bit=_f32([1.0, 8.0, 8.0]),
-        deadline_per_bit=_f32([0.5e-3 / bits, 1e-3 / bits, 2e-3 / bits]),
         result_per_bit=_f32([0.0, 0.0, 0.0]),  # the paper neglects the download
-        period=jnp.asarray(1, jnp.int32),
-        phase=jnp.asarray(0, jnp.int32),
+        deadline_per_bit=_f32([0.5e-3 / bits, 1e-3 / bits, 2e-3 / bits]),
+        deadline_per_cycle=_f32([0.0, 0.0, 0.0]),
+        deadline_fixed=_f32(0.0),
+        factor_low=_f32(1.0),
+        factor_high=_f32(1.0),
+        arrivals=periodic(1),
     )
 
 
@@ -259,6 +264,7 @@ def _fleet() -> Fleet:
         transmit_power=_f32(watt_from_dbm(30.0)),
         receive_power=_f32(0.0),
         update_power=_f32(0.0),
+        profile=jnp.asarray(0, jnp.int8),
     )
 
 
@@ -266,6 +272,7 @@ def _radio(numbers: Preset, scenario: str) -> Radio:
     """Table 2, communications; the carrier follows from Fig. 6 (3.5045 GHz fitted)."""
     return Radio(
         bandwidth=_f32(100e6 / CELL),
+        cell_rate=_f32(jnp.inf),
         noise=_f32(watt_from_dbm(numbers.noise_dbm)),
         carrier=_f32(3.5e9),
         shadowing=_f32(numbers.shadowing[scenario]),
@@ -285,6 +292,8 @@ def _servers() -> Servers:
         share_high=_f32([1.0, 1.0]),
         backhaul_rate=_f32([jnp.inf, fibre]),
         backhaul_delay=_f32([0.0, 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)]),
+        backup_rate=_f32([jnp.inf, fibre]),
+        backup_delay=_f32([0.0, 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)]),
     )
 
 
@@ -292,7 +301,16 @@ def _schedule(scenario: Scenario) -> Schedule:
     return Schedule(
         link=windows([list(scenario.link)], least=4),
         backhaul=windows([list(scenario.backhaul)], least=4),
+        backup=windows([[]]),
         server=windows([list(scenario.mec), list(scenario.cloud)], least=4),
+        load=no_steps(2),
+        traffic=no_steps(),
+        traffic_rate=_f32(0.0),
+        delay=no_steps(),
+        jitter=no_steps(),
+        correlation=_f32(0.0),
+        failover=jnp.asarray(0, jnp.int32),
+        timeout=_f32(0.0),
     )
 
 

@@ -19,10 +19,11 @@ from offjax.world.records import (
     Schedule,
     Servers,
     State,
+    Steps,
     Update,
     Windows,
 )
-from offjax.world.schedules import windows
+from offjax.world.schedules import no_steps, steps, windows
 from offjax.world.step import advance, init
 
 __all__ = [
@@ -39,13 +40,16 @@ __all__ = [
     "Schedule",
     "Servers",
     "State",
+    "Steps",
     "Update",
     "Windows",
     "advance",
     "draw",
     "init",
+    "no_steps",
     "per_device",
     "remaining",
+    "steps",
     "transmit",
     "windows",
 ]

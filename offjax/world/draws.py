@@ -9,11 +9,28 @@ from offjax.world.records import Draws, Params
 
 
 class Draw(IntEnum):
-    """Rows of ``Draws.device``."""
+    """What a device draws in each slot; a world has a row of ``Draws.device`` for what it needs."""
 
     CLASS = 0
     SIZE = 1
     SHADOWING = 2
+    ARRIVAL = 3
+    FACTOR = 4
+    JITTER = 5
+
+
+def kinds(params: Params) -> tuple[Draw, ...]:
+    """The rows of ``Draws.device`` in this world."""
+    workload = params.workload
+    needed = {
+        Draw.CLASS: workload.arrivals.classes is None,
+        Draw.SIZE: True,
+        Draw.SHADOWING: True,
+        Draw.ARRIVAL: workload.arrivals.draws,
+        Draw.FACTOR: workload.deadline == "uniform",
+        Draw.JITTER: params.impaired,
+    }
+    return tuple(kind for kind in Draw if needed[kind])
 
 
 def draw(key: jax.Array, params: Params) -> Draws:
@@ -23,9 +40,17 @@ def draw(key: jax.Array, params: Params) -> Draws:
     """
     device_key, server_key = jax.random.split(key)
     return Draws(
-        device=jax.random.bits(device_key, (len(Draw), params.devices)),
+        device=jax.random.bits(device_key, (len(kinds(params)), params.devices)),
         server=jax.random.bits(server_key, (params.server_count, params.access_points)),
     )
+
+
+def row(draws: Draws, kind: Draw, params: Params) -> jax.Array:
+    """The bits [D] of one kind; zeros where this world draws none."""
+    rows = kinds(params)
+    if kind not in rows:
+        return jnp.zeros(params.devices, jnp.uint32)
+    return draws.device[rows.index(kind)]
 
 
 def uniform(bits: jax.Array) -> jax.Array:

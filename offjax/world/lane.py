@@ -5,38 +5,40 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from offjax.workload.tasks import Tasks
-from offjax.world.records import Decision, End, Job, Kind, Left, Params, Passed, Pending, State, Update
+from offjax.workload.tasks import Tasks, class_type, pick
+from offjax.world.links import per_device
+from offjax.world.records import CellState, Decision, End, Job, Kind, Left, Params, Passed, Pending, State, Update
 
 
-def idle_job(devices: int) -> Job:
-    """A lane with nothing to do, for each of ``devices``."""
-    zero = jnp.zeros(devices, jnp.float32)
-    byte = jnp.zeros(devices, jnp.int8)
+def idle_job(params: Params) -> Job:
+    """A lane with nothing to do, for each device."""
+    zero = jnp.zeros(params.devices, jnp.float32)
+    byte = jnp.zeros(params.devices, jnp.int8)
     return Job(
         kind=byte + jnp.int8(Kind.NONE),
         place=byte - jnp.int8(1),
-        asks=jnp.zeros(devices, bool),
-        task_class=byte,
+        asks=jnp.zeros(params.devices, bool),
+        task_class=byte.astype(class_type(params.workload)),
         left=Left(*[zero] * 7),
         passed=Passed(*[zero] * 7),
         deadline=zero,
         energy=zero,
         credit=zero,
+        **({"stalled": zero} if params.outage == "stall" else {}),
     )
 
 
-def empty_pending(buffer: int, devices: int) -> Pending:
-    """A buffer of ``buffer`` places without a task."""
-    zero = jnp.zeros((buffer, devices), jnp.float32)
+def empty_pending(params: Params, places: int) -> Pending:
+    """``places`` places of a buffer without a task."""
+    zero = jnp.zeros((places, params.devices), jnp.float32)
     return Pending(
-        task_class=jnp.full((buffer, devices), -1, jnp.int8),
+        task_class=jnp.full(zero.shape, -1, class_type(params.workload)),
         bits=zero,
         cycles=zero,
         result_bits=zero,
         deadline=zero,
+        slot=jnp.zeros(zero.shape, jnp.int32),
         offset=zero,
-        waited=jnp.zeros((buffer, devices), jnp.int32),
     )
 
 
@@ -54,47 +56,77 @@ def select(where: jax.Array, new: Record, old: Record) -> Record:
     return jax.tree.map(lambda a, b: jnp.where(where, a, b), new, old)
 
 
-def task_job(tasks: Tasks, wait: jax.Array, credit: jax.Array) -> Job:
-    """A task that takes the lane and asks for a decision, having waited ``wait`` [D] s."""
-    devices = tasks.bits.shape[0]
-    job = idle_job(devices)
+def task_job(tasks: Tasks, came: jax.Array, start: jax.Array, params: Params) -> Job:
+    """A task that takes the lane and asks for a decision.
+
+    Args:
+        tasks: [D] tasks.
+        came: [D] s relative to the coming slot, when it came.
+        start: [D] s relative to the coming slot, when the lane took it.
+        params: the world's numbers.
+    """
+    job = idle_job(params)
     return job.replace(
-        kind=jnp.full(devices, Kind.TASK, jnp.int8),
-        asks=jnp.ones(devices, bool),
+        kind=jnp.full_like(job.kind, Kind.TASK),
+        asks=jnp.ones_like(job.asks),
         task_class=tasks.task_class,
         left=job.left.replace(uplink=tasks.bits, service=tasks.cycles, downlink=tasks.result_bits),
-        passed=job.passed.replace(wait=wait),
+        passed=job.passed.replace(wait=start - came),
         deadline=tasks.deadline,
-        credit=credit,
+        credit=-start,
     )
 
 
-def update_job(update: Update, credit: jax.Array, params: Params) -> Job:
-    """A training job that goes to a server like a task."""
-    job = idle_job(update.place.shape[0])
+def update_job(update: Update, start: jax.Array, cell: CellState, jitter: jax.Array | None, params: Params) -> Job:
+    """A training job that goes to a server like a task, from ``start`` [D] s relative to the coming slot on."""
+    job = idle_job(params)
     left = job.left.replace(uplink=update.bits, service=update.cycles, downlink=update.result_bits)
-    job = job.replace(kind=jnp.full(job.kind.shape, Kind.UPDATE, jnp.int8), left=left, credit=credit)
-    return send(job, update.place, params)
+    job = job.replace(kind=jnp.full_like(job.kind, Kind.UPDATE), left=left, credit=-start)
+    return send(job, update.place, cell, jitter, params)
 
 
-def send(job: Job, place: jax.Array, params: Params) -> Job:
-    """Fix where a job runs: at home nothing travels, at a server the backhaul is paid from its size."""
+def held_job(hold: jax.Array, params: Params) -> Job:
+    """Training on the device that goes on for ``hold`` [D] s."""
+    job = idle_job(params)
+    kind, place = jnp.full_like(job.kind, Kind.UPDATE), jnp.zeros_like(job.place)
+    return job.replace(kind=kind, place=place, left=job.left.replace(hold=hold))
+
+
+def send(job: Job, place: jax.Array, cell: CellState, jitter: jax.Array | None, params: Params) -> Job:
+    """Fix where a job runs: at home nothing travels, at a server the way is paid from its size."""
     remote = place > 0
-    index = jnp.maximum(place.astype(jnp.int32) - 1, 0)
-    crossing = job.left.uplink / params.servers.backhaul_rate[index] + params.servers.backhaul_delay[index]
+    index = place - jnp.int8(1)
+    crossing = crossing_time(job.left.uplink, index, cell, params)
+    if jitter is not None:
+        extra = per_device(cell.delay, params) + per_device(cell.delay_deviation, params) * jitter
+        crossing = crossing + jnp.maximum(extra, 0.0)
     left = job.left.replace(
         uplink=jnp.where(remote, job.left.uplink, 0.0),
         backhaul=jnp.where(remote, crossing, 0.0),
         downlink=jnp.where(remote, job.left.downlink, 0.0),
     )
+    if "fifo" in params.queues:
+        first_in_first_out = jnp.asarray([queue == "fifo" for queue in params.queues])
+        left = left.replace(ahead=jnp.where(remote & pick(first_in_first_out, index), -1.0, 0.0))
     return job.replace(place=place, left=left)
+
+
+def crossing_time(bits: jax.Array, index: jax.Array, cell: CellState, params: Params) -> jax.Array:
+    """[D] s from the access point to server ``index`` [D] and back, over the link that carries the traffic now."""
+    servers = params.servers
+    primary = bits / pick(servers.backhaul_rate, index) + pick(servers.backhaul_delay, index)
+    if not params.redundant:
+        return primary
+    backup = bits / pick(servers.backup_rate, index) + pick(servers.backup_delay, index)
+    behind = pick(jnp.asarray(params.cloud), index) & per_device(cell.on_backup, params)
+    return jnp.where(behind, backup, primary)
 
 
 def decide(state: State, decision: Decision, params: Params) -> tuple[Job, Update | None]:
     """Read the decision where a device asks; it is fixed from here on."""
     job = state.job
     answered = job.asks & (decision.place >= 0)
-    decided = send(job, decision.place, params)
+    decided = send(job, decision.place, state.cell, state.device.jitter, params)
     decided = decided.replace(asks=jnp.zeros_like(job.asks), left=decided.left.replace(decide=decision.delay))
     update = state.update
     if decision.update is not None:
@@ -106,84 +138,107 @@ def decide(state: State, decision: Decision, params: Params) -> tuple[Job, Updat
     return select(answered, decided, job), update
 
 
-def next_job(
-    job: Job,
-    pending: Pending,
-    update: Update | None,
-    free: jax.Array,
-    finish: jax.Array,
-    params: Params,
-) -> tuple[Job, Pending, Update | None]:
-    """Give every free lane its next job: the promised update, else the oldest task that waits, else none.
+def next_update(
+    job: Job, state: State, free: jax.Array, since: jax.Array, params: Params
+) -> tuple[Job, Update | None, jax.Array]:
+    """Give every free lane the training job that was promised to follow its task.
 
     Args:
-        job: [D] the job of lanes that are not free.
-        pending: [B, D] tasks that wait.
-        update: promised updates, or none in this world.
+        job: [D] the jobs of the lanes.
+        state: the world in the slot that ends.
         free: [D] bool.
-        finish: [D] s relative to the slot, when the lane became free.
+        since: [D] s relative to the coming slot.
         params: the world's numbers.
+
+    Returns:
+        lanes, promises, and which lanes are still free [D] bool.
     """
-    job = select(free, idle_job(params.devices), job)
-    if update is not None:
-        trains = free & (update.place > 0)
-        job = select(trains, update_job(update, params.slot_duration - finish, params), job)
-        update = update.replace(place=jnp.where(free, jnp.int8(-1), update.place))
-        free = free & ~trains
-    if params.buffer > 0:
-        job, pending = take_oldest(job, pending, free, finish, params)
-    return job, pending, update
+    update = state.update
+    if update is None:
+        return job, None, free
+    trains = free & (update.place > 0)
+    job = select(trains, update_job(update, since, state.cell, state.device.jitter, params), job)
+    return job, update.replace(place=jnp.where(free, jnp.int8(-1), update.place)), free & ~trains
 
 
-def take_oldest(job: Job, pending: Pending, free: jax.Array, finish: jax.Array, params: Params) -> tuple[Job, Pending]:
-    """Start the oldest waiting task of every free lane, from the moment when both were there."""
-    oldest: Pending = jax.tree.map(lambda row: row[0], pending)
+def take_oldest(
+    job: Job, pending: Pending, free: jax.Array, since: jax.Array, slot: jax.Array, params: Params
+) -> tuple[Job, Pending, jax.Array]:
+    """Give every free lane the oldest task that waits, from the moment when both were there.
+
+    Args:
+        job: [D] the jobs of the lanes.
+        pending: [B, D] tasks that wait.
+        free: [D] bool.
+        since: [D] s relative to the coming slot.
+        slot: [] int32, the coming slot.
+        params: the world's numbers.
+
+    Returns:
+        lanes, buffers, and which lanes are still free [D] bool.
+    """
+    if params.buffer == 0:
+        return job, pending, free
+    oldest: Pending = jax.tree.map(lambda rows: rows[0], pending)
     takes = free & (oldest.task_class >= 0)
-    came = oldest.offset - oldest.waited.astype(jnp.float32) * params.slot_duration
-    start = jnp.maximum(finish, came)
+    came = oldest.offset - (slot - oldest.slot).astype(jnp.float32) * params.slot_duration
     tasks = Tasks(oldest.task_class, oldest.bits, oldest.cycles, oldest.result_bits, oldest.deadline)
-    job = select(takes, task_job(tasks, wait=start - came, credit=params.slot_duration - start), job)
-    rest = jax.tree.map(lambda rows, none: jnp.concatenate([rows[1:], none]), pending, empty_pending(1, params.devices))
-    return job, jax.tree.map(lambda new, old: jnp.where(takes[None, :], new, old), rest, pending)
+    job = select(takes, task_job(tasks, came, jnp.maximum(since, came), params), job)
+    rest = jax.tree.map(lambda rows, none: jnp.concatenate([rows[1:], none]), pending, empty_pending(params, 1))
+    return job, jax.tree.map(lambda new, old: jnp.where(takes[None, :], new, old), rest, pending), free & ~takes
 
 
-def admit(job: Job, pending: Pending, tasks: Tasks, came: jax.Array, params: Params) -> tuple[Job, Pending, jax.Array]:
+def admit(
+    job: Job,
+    pending: Pending,
+    tasks: Tasks,
+    came: jax.Array,
+    instant: jax.Array,
+    free: jax.Array,
+    since: jax.Array,
+    slot: jax.Array,
+    params: Params,
+) -> tuple[Job, Pending, jax.Array]:
     """Let the tasks of the coming slot in: to a free lane, else into the buffer, else dropped with a cause.
 
     Args:
-        job: [D] jobs of the lanes.
+        job: [D] the jobs of the lanes.
         pending: [B, D] tasks that wait.
         tasks: [D] one task per device.
         came: [D] bool, whether it came.
+        instant: [D] s relative to the coming slot, when.
+        free: [D] bool.
+        since: [D] s relative to the coming slot, when the lane became free.
+        slot: [] int32, the coming slot.
         params: the world's numbers.
 
     Returns:
         lanes, buffers, and the End [D] int8 of tasks that were refused.
     """
-    zero = jnp.zeros(params.devices, jnp.float32)
     undecided = (job.kind == Kind.TASK) & (job.asks | (job.left.decide > 0))
     cause = jnp.where(undecided, jnp.int8(End.NO_DECISION), jnp.int8(End.BUFFER_FULL))
-    lane_free = job.kind == Kind.NONE
-    waits = came & ~lane_free
-    job = select(came & lane_free, task_job(tasks, wait=zero, credit=zero), job)
+    waits = came & ~free
+    job = select(came & free, task_job(tasks, instant, jnp.maximum(since, instant), params), job)
     if params.buffer == 0:
         return job, pending, jnp.where(waits, cause, jnp.int8(End.NONE))
     count = jnp.sum(pending.task_class >= 0, axis=0, dtype=jnp.int32)
-    pending = put(pending, tasks, waits, count)
+    pending = put(pending, tasks, waits, count, instant, slot)
     return job, pending, jnp.where(waits & (count >= params.buffer), cause, jnp.int8(End.NONE))
 
 
-def put(pending: Pending, tasks: Tasks, where: jax.Array, count: jax.Array) -> Pending:
-    """Put tasks behind the ``count`` [D] that wait already; everything in the buffer has waited one slot more."""
-    buffer, devices = pending.bits.shape
-    row = jnp.arange(buffer, dtype=jnp.int32)
+def put(
+    pending: Pending, tasks: Tasks, where: jax.Array, count: jax.Array, instant: jax.Array, slot: jax.Array
+) -> Pending:
+    """Put tasks behind the ``count`` [D] that wait already."""
+    row = jnp.arange(pending.bits.shape[0], dtype=jnp.int32)
     here = where[None, :] & (row[:, None] == count[None, :])
-    new = empty_pending(1, devices).replace(
-        task_class=tasks.task_class[None],
-        bits=tasks.bits[None],
-        cycles=tasks.cycles[None],
-        result_bits=tasks.result_bits[None],
-        deadline=tasks.deadline[None],
+    new = Pending(
+        task_class=tasks.task_class,
+        bits=tasks.bits,
+        cycles=tasks.cycles,
+        result_bits=tasks.result_bits,
+        deadline=tasks.deadline,
+        slot=jnp.broadcast_to(slot, where.shape),
+        offset=instant,
     )
-    aged = pending.replace(waited=pending.waited + 1)
-    return jax.tree.map(lambda a, b: jnp.where(here, jnp.broadcast_to(a, b.shape), b), new, aged)
+    return jax.tree.map(lambda a, b: jnp.where(here, a[None, :], b), new, pending)

@@ -1,4 +1,13 @@
-"""Links: how long bits take, and what they cost."""
+"""Links: how long bits take, and what they cost.
+
+The air of a cell is shared in one of three ways, for each direction:
+
+* ``fixed``: every device has a sub-band of its own.
+* ``active``: the active devices have equal shares of the band, so that n of them run at 1/n of what each would have
+  alone; a device pays for all the time that it sends.
+* ``cell``: the cell carries ``Radio.cell_rate`` in all and the active devices take turns, which describes a Wi-Fi
+  cell; a device pays for its own turns.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +20,7 @@ from offjax.world.records import Params, State
 class Link(struct.PyTreeNode):
     """A link as one device sees it in this slot."""
 
-    rate: jax.Array  # [D] bit/s
+    rate: jax.Array  # [D] bit/s, while nobody else is active
     up: jax.Array  # [D] bool
     power: jax.Array  # [] or [D] W that the device spends while it is in use
 
@@ -59,18 +68,29 @@ def transmit(
 
 def per_device(values: jax.Array, params: Params) -> jax.Array:
     """Values of cells [A] as seen by their devices [D]."""
-    per_cell = params.devices // params.access_points
-    return jnp.broadcast_to(values[:, None], (params.access_points, per_cell)).reshape(params.devices)
+    return jnp.broadcast_to(values[:, None], (params.access_points, params.cell_size)).reshape(params.devices)
+
+
+def by_cell(values: jax.Array, params: Params) -> jax.Array:
+    """Values of devices [D] as [A, N]."""
+    return values.reshape(params.access_points, params.cell_size)
+
+
+def air_rate(own: jax.Array, sharing: str, state: State, params: Params) -> jax.Array:
+    """[D] bit/s while nobody else is active: ``own``, or that of the cell, less the background traffic."""
+    rate = params.radio.cell_rate if sharing == "cell" else own
+    return jnp.broadcast_to(rate, (params.devices,)) * per_device(state.cell.air, params)
 
 
 def uplink(state: State, params: Params) -> Link:
-    """The uplink of every device in this slot: its own sub-band, fixed share of the band, equation (5) of [29]."""
+    """The uplink of every device in this slot; rates of a band are equation (5) of [29]."""
     fleet, radio = params.fleet, params.radio
-    rate = shannon_rate(radio.bandwidth, fleet.transmit_power, state.device.gain, radio.noise)
+    own = shannon_rate(radio.bandwidth, fleet.transmit_power, state.device.gain, radio.noise)
+    rate = air_rate(own, params.uplink, state, params)
     return Link(rate=rate, up=per_device(state.cell.up, params), power=fleet.transmit_power)
 
 
 def downlink(state: State, params: Params) -> Link:
     """The downlink of every device in this slot."""
-    rate = jnp.broadcast_to(params.radio.downlink_rate, (params.devices,))
+    rate = air_rate(params.radio.downlink_rate, params.downlink, state, params)
     return Link(rate=rate, up=per_device(state.cell.up, params), power=params.fleet.receive_power)

@@ -11,6 +11,7 @@ from enum import IntEnum
 import jax
 from flax import struct
 
+from offjax.workload.arrivals import Source
 from offjax.workload.tasks import Workload
 
 
@@ -52,16 +53,18 @@ class Fleet(struct.PyTreeNode):
     transmit_power: jax.Array  # [] or [D] W, while it uploads
     receive_power: jax.Array  # [] or [D] W, while it downloads
     update_power: jax.Array  # [] or [D] W, while it trains on itself
+    profile: jax.Array  # [] or [D] int8, which kind of device it is: for tables, nothing in the world reads it
 
 
 class Radio(struct.PyTreeNode):
-    """The cell's air interface: every device has a sub-band of its own."""
+    """The cell's air interface; ``Params.uplink`` and ``Params.downlink`` say how it is shared."""
 
-    bandwidth: jax.Array  # [] or [D] Hz, of one device's sub-band
+    bandwidth: jax.Array  # [] or [D] Hz: of a device's sub-band ("fixed"), of the whole cell ("active")
+    cell_rate: jax.Array  # [] bit/s, what the air of a cell carries in all ("cell", and background traffic)
     noise: jax.Array  # [] W, in the sub-band
     carrier: jax.Array  # [] Hz
     shadowing: jax.Array  # [] dB, standard deviation, drawn anew each slot
-    downlink_rate: jax.Array  # [] or [D] bit/s
+    downlink_rate: jax.Array  # [] or [D] bit/s of a device: its own ("fixed"), or when it is alone ("active")
     area: jax.Array  # [] m, devices stand uniformly in -area..area in x and in y (placement "uniform")
     nearest: jax.Array  # [] m, no device stands nearer to the base station
     distance: jax.Array  # [] or [D] m (placement "given")
@@ -75,6 +78,8 @@ class Servers(struct.PyTreeNode):
     share_high: jax.Array  # [Z] largest share
     backhaul_rate: jax.Array  # [Z] bit/s, infinite without a backhaul
     backhaul_delay: jax.Array  # [Z] s, both ways together
+    backup_rate: jax.Array  # [Z] bit/s of the redundant link (``Params.redundant``)
+    backup_delay: jax.Array  # [Z] s, both ways together
 
 
 class Windows(struct.PyTreeNode):
@@ -84,12 +89,28 @@ class Windows(struct.PyTreeNode):
     stop: jax.Array  # [n, K] int32 slots
 
 
+class Steps(struct.PyTreeNode):
+    """A number that changes at given slots and stays in between; zero before the first."""
+
+    start: jax.Array  # [n, K] int32 slots, rising; unused rows repeat the last
+    value: jax.Array  # [n, K]
+
+
 class Schedule(struct.PyTreeNode):
-    """Outages, as data."""
+    """What happens when, as data: outages, load, background traffic, delays."""
 
     link: Windows  # n = 1 or A: between the devices of a cell and their access point
     backhaul: Windows  # n = 1 or A: between an access point and the cloud
+    backup: Windows  # n = 1 or A: the redundant link to the cloud (``Params.redundant``)
     server: Windows  # n = Z
+    load: Steps  # n = Z, 0..1: share of a server's speed that others take
+    traffic: Steps  # n = 1 or A: virtual devices with background traffic in a cell
+    traffic_rate: jax.Array  # [] bit/s, of each of them
+    delay: Steps  # n = 1 or A: s, mean extra delay of a transfer (``Params.impaired``)
+    jitter: Steps  # n = 1 or A: s, standard deviation of that delay
+    correlation: jax.Array  # [] AR(1) coefficient between the delays of a device's transfers
+    failover: jax.Array  # [] int32 slots until the redundant link takes over
+    timeout: jax.Array  # [] s that a job may stand still in outages (``Params.outage`` "stall")
 
 
 class Params(struct.PyTreeNode):
@@ -107,12 +128,28 @@ class Params(struct.PyTreeNode):
     buffer: int = struct.field(pytree_node=False, default=1)  # B
     placement: str = struct.field(pytree_node=False, default="uniform")  # or "given"
     updates: bool = struct.field(pytree_node=False, default=False)  # do decisions carry training jobs?
-    coupling: str = struct.field(pytree_node=False, default="none")  # the only mode so far
+    coupling: str = struct.field(pytree_node=False, default="none")  # how sharing is resolved: "slot" or "exact"
+    uplink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell": see links.py
+    downlink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell"
+    queue: tuple[str, ...] = struct.field(pytree_node=False, default=())  # [Z] "none", "fifo", "ps"; () = no queues
+    outage: str = struct.field(pytree_node=False, default="drop")  # or "stall": what a running phase does
+    redundant: bool = struct.field(pytree_node=False, default=False)  # a second link to the cloud?
+    impaired: bool = struct.field(pytree_node=False, default=False)  # extra delay and jitter?
 
     @property
     def server_count(self) -> int:
         """Z."""
         return len(self.cloud)
+
+    @property
+    def cell_size(self) -> int:
+        """N."""
+        return self.devices // self.access_points
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """[Z] the discipline of each server, none where nothing couples."""
+        return self.queue if self.coupling != "none" and self.queue else ("none",) * self.server_count
 
 
 # ------------------------------------------------------------------------------------------------ state
@@ -124,7 +161,7 @@ class Left(struct.PyTreeNode):
     decide: jax.Array  # [D] s
     uplink: jax.Array  # [D] bit
     backhaul: jax.Array  # [D] s
-    ahead: jax.Array  # [D] cycles of others in front of it at the server
+    ahead: jax.Array  # [D] cycles of others in front of it at the server; -1 until it has joined a FIFO queue
     service: jax.Array  # [D] cycles
     downlink: jax.Array  # [D] bit
     hold: jax.Array  # [D] s of training on the device, after the task
@@ -153,24 +190,27 @@ class Job(struct.PyTreeNode):
     kind: jax.Array  # [D] int8 Kind
     place: jax.Array  # [D] int8, -1 not decided
     asks: jax.Array  # [D] bool, a decision is wanted in this slot
-    task_class: jax.Array  # [D] int8
+    task_class: jax.Array  # [D] int8 (int16 with more than 127 classes)
     left: Left
     passed: Passed
     deadline: jax.Array  # [D] s
     energy: jax.Array  # [D] J drawn for it so far
     credit: jax.Array  # [D] s, shift of its start in its first slot: > 0 earlier, < 0 later
+    stalled: jax.Array = struct.field(
+        default=None
+    )  # [D] s that it has stood still in outages (``Params.outage`` "stall")
 
 
 class Pending(struct.PyTreeNode):
     """Tasks that wait for the lane, oldest first."""
 
-    task_class: jax.Array  # [B, D] int8, -1 empty
+    task_class: jax.Array  # [B, D] int8 or int16, -1 empty
     bits: jax.Array  # [B, D] bit
     cycles: jax.Array  # [B, D] cycles
     result_bits: jax.Array  # [B, D] bit
     deadline: jax.Array  # [B, D] s
-    offset: jax.Array  # [B, D] s after the start of the slot in which it came
-    waited: jax.Array  # [B, D] int32 slots since that slot
+    slot: jax.Array  # [B, D] int32 slot in which it came
+    offset: jax.Array  # [B, D] s after the start of that slot
 
 
 class Update(struct.PyTreeNode):
@@ -198,6 +238,7 @@ class DeviceState(struct.PyTreeNode):
     spent_low: jax.Array  # [D] J, what ``spent`` is too coarse to hold
     gain: jax.Array  # [D] linear channel gain in this slot
     path_loss: jax.Array  # [D] dB
+    jitter: jax.Array | None  # [D] AR(1) normal with variance 1 (``Params.impaired``)
 
 
 class CellState(struct.PyTreeNode):
@@ -205,7 +246,11 @@ class CellState(struct.PyTreeNode):
 
     active: jax.Array  # [A] devices that uploaded in the last slot, each by the share of the slot it used
     up: jax.Array  # [A] bool, the radio link works
-    backhaul_up: jax.Array  # [A] bool
+    backhaul_up: jax.Array  # [A] bool, over either link
+    on_backup: jax.Array  # [A] bool, the redundant link carries the traffic
+    air: jax.Array  # [A] share of the air that background traffic leaves
+    delay: jax.Array  # [A] s, mean extra delay of a transfer
+    delay_deviation: jax.Array  # [A] s
     told: jax.Array  # [A, Z] cycles/s free at each server, as last told to the devices
     told_slot: jax.Array  # [A] int32 slot in which it was told
 
@@ -213,7 +258,7 @@ class CellState(struct.PyTreeNode):
 class ServerState(struct.PyTreeNode):
     """The servers as they are in this slot."""
 
-    backlog: jax.Array  # [A, Z] cycles queued (zero while nothing couples)
+    backlog: jax.Array  # [A, Z] cycles that a FIFO server has not finished (zero without one)
     share: jax.Array  # [A, Z] free share of the speed
     up: jax.Array  # [A, Z] bool
 
@@ -221,7 +266,7 @@ class ServerState(struct.PyTreeNode):
 class Draws(struct.PyTreeNode):
     """Raw random bits of one slot; ``world.draw`` alone makes them."""
 
-    device: jax.Array  # [kind, D] uint32: class, size, shadowing
+    device: jax.Array  # [kind, D] uint32, a row for each of ``draws.kinds``
     server: jax.Array  # [Z, A] uint32: free share
 
 
@@ -231,6 +276,7 @@ class State(struct.PyTreeNode):
     clock: jax.Array  # [] int32 slot
     job: Job
     pending: Pending
+    source: Source | None  # when the next task comes, where that has to be remembered
     update: Update | None  # promised to follow the running task
     device: DeviceState
     cell: CellState

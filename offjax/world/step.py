@@ -5,21 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from offjax.physics.radio import channel_gain, path_loss_inf_sh
-from offjax.workload.tasks import arrives, draw_tasks
-from offjax.world import battery, lane, phases, schedules
-from offjax.world.draws import Draw, draw, normal, uniform
-from offjax.world.records import (
-    CellState,
-    Decision,
-    DeviceState,
-    Draws,
-    End,
-    Kind,
-    Outcome,
-    Params,
-    ServerState,
-    State,
-)
+from offjax.workload import arrivals
+from offjax.workload.tasks import Tasks, draw_class, make_tasks
+from offjax.world import battery, checks, lane, phases, schedules
+from offjax.world.draws import Draw, draw, normal, row, uniform
+from offjax.world.records import Decision, DeviceState, Draws, End, Kind, Outcome, Params, State
 
 
 def place_devices(key: jax.Array, params: Params) -> jax.Array:
@@ -37,38 +27,38 @@ def init(key: jax.Array, params: Params, slot: jax.Array | int = 0) -> State:
         key: random key.
         params: the world's numbers.
         slot: [] int32, where the clock starts (schedules are read from there).
+
+    Raises:
+        ConfigError: a structure that makes no sense, see :mod:`offjax.world.checks`.
     """
-    if params.coupling != "none":
-        raise ValueError(f"coupling: {params.coupling!r} is not built yet; allowed: 'none'")
-    place_key, now_key, next_key = jax.random.split(key, 3)
-    devices, cells, servers = params.devices, params.access_points, params.server_count
-    zero = jnp.zeros(devices, jnp.float32)
+    checks.check_structure(params)
+    place_key, arrival_key, jitter_key, now_key, next_key = jax.random.split(key, 5)
+    zero = jnp.zeros(params.devices, jnp.float32)
+    slot = jnp.asarray(slot, jnp.int32)
+    now = draw(now_key, params)
+    servers = schedules.open_servers(
+        slot, jnp.zeros((params.access_points, params.server_count), jnp.float32), uniform(now.server), params
+    )
+    first = jax.random.uniform(arrival_key, (params.devices,))
     state = State(
-        clock=jnp.asarray(slot, jnp.int32) - 1,
-        job=lane.idle_job(devices),
-        pending=lane.empty_pending(params.buffer, devices),
-        update=lane.no_update(devices) if params.updates else None,
+        clock=slot - 1,
+        job=lane.idle_job(params),
+        pending=lane.empty_pending(params, params.buffer),
+        source=arrivals.start(params.workload.arrivals, first, slot, params.slot_duration),
+        update=lane.no_update(params.devices) if params.updates else None,
         device=DeviceState(
             spent=zero,
             spent_low=zero,
             gain=zero,
             path_loss=path_loss_inf_sh(place_devices(place_key, params), params.radio.carrier),
+            jitter=jax.random.normal(jitter_key, (params.devices,)) if params.impaired else None,
         ),
-        cell=CellState(
-            active=jnp.zeros(cells, jnp.float32),
-            up=jnp.ones(cells, bool),
-            backhaul_up=jnp.ones(cells, bool),
-            told=jnp.zeros((cells, servers), jnp.float32),
-            told_slot=jnp.zeros(cells, jnp.int32),
-        ),
-        server=ServerState(
-            backlog=jnp.zeros((cells, servers), jnp.float32),
-            share=jnp.ones((cells, servers), jnp.float32),
-            up=jnp.ones((cells, servers), bool),
-        ),
-        draws=draw(now_key, params),
+        cell=schedules.open_cells(slot, servers, params),
+        server=servers,
+        draws=now,
     )
-    return open_slot(state, draw(next_key, params), params)[0]
+    free = jnp.ones(params.devices, bool)
+    return open_slot(state, draw(next_key, params), free, zero - params.slot_duration, params)[0]
 
 
 def advance(state: State, decision: Decision, draws: Draws, params: Params) -> tuple[State, Outcome]:
@@ -89,24 +79,39 @@ def advance(state: State, decision: Decision, draws: Draws, params: Params) -> t
     chex.assert_type([decision.place, decision.delay], [jnp.int8, jnp.float32])
     job, update = lane.decide(state, decision, params)
     alive = battery.remaining(state.device, params) > 0
-    run = phases.pass_all(phases.start_run(job, alive, params), state, params)
+    run, backlog = phases.pass_all(phases.start_run(job, alive, params), state, params)
     run, device, drawn = settle(run, state.device, params)
     over = run.end != End.NONE
     outcome = report(run, over & (job.kind == Kind.TASK), drawn)
-
-    keeps = over & (run.job.left.hold > 0)
-    held = lane.idle_job(params.devices).replace(
-        kind=jnp.full_like(run.job.kind, Kind.UPDATE),
-        place=jnp.zeros_like(run.job.place),
-        left=lane.idle_job(params.devices).left.replace(hold=run.job.left.hold),
-    )
-    job, pending, update = lane.next_job(
-        lane.select(keeps, held, run.job), state.pending, update, over & ~keeps, run.finish_time(), params
-    )
-    cell = state.cell.replace(active=activity(run, state, params))
-    state = state.replace(job=job, pending=pending, update=update, device=device, cell=cell)
-    state, came, refused = open_slot(state, draws, params)
+    active = activity(run, state, params)
+    server = state.server.replace(backlog=backlog)
+    state = state.replace(job=run.job, update=update, device=device, server=server)
+    state, free, since = end_slot(state, run, over, params)
+    state, came, refused = open_slot(state, draws, free, since, params)
+    state = state.replace(cell=state.cell.replace(active=active))
     return state, outcome.replace(arrived=came, refused=refused)
+
+
+def end_slot(state: State, run: phases.Run, over: jax.Array, params: Params) -> tuple[State, jax.Array, jax.Array]:
+    """Clear the lanes of the jobs that are over, and start what was waiting for them.
+
+    Returns:
+        the state, the lanes that are free [D] bool, and since when [D] s relative to the coming slot.
+    """
+    keeps = over & (run.job.left.hold > 0)
+    ended = over & ~keeps
+    since = jnp.where(ended, run.finish_time() - params.slot_duration, -params.slot_duration)
+    job = lane.select(keeps, lane.held_job(run.job.left.hold, params), run.job)
+    job = lane.select(ended, lane.idle_job(params), job)
+    free = job.kind == Kind.NONE
+    job, update, free = lane.next_update(job, state, free, since, params)
+    slot = state.clock + 1
+    job, pending, free = lane.take_oldest(job, state.pending, free, since, slot, params)
+    think = uniform(row(state.draws, Draw.ARRIVAL, params))
+    source = arrivals.reopen(
+        params.workload.arrivals, state.source, think, free & ended, since, slot, params.slot_duration
+    )
+    return state.replace(job=job, pending=pending, update=update, source=source), free, since
 
 
 def settle(
@@ -171,35 +176,66 @@ def activity(run: phases.Run, state: State, params: Params) -> jax.Array:
     return jnp.sum(share.reshape(params.access_points, -1), axis=1)
 
 
-def open_slot(state: State, draws: Draws, params: Params) -> tuple[State, jax.Array, jax.Array]:
+def open_slot(
+    state: State, draws: Draws, free: jax.Array, since: jax.Array, params: Params
+) -> tuple[State, jax.Array, jax.Array]:
     """Start the next slot: schedules, channels and notices of that slot, and its tasks.
 
     The tasks are there at the end of the slot before, so that an observer always sees the task that is asked about.
 
+    Args:
+        state: the world at the end of a slot, the random bits of the coming one in it.
+        draws: random bits of the slot after the coming one.
+        free: [D] bool, lanes that a task finds free.
+        since: [D] s relative to the coming slot, when they became so.
+        params: the world's numbers.
+
     Returns:
         the state, which devices got a task [D] bool, and the End [D] int8 of those refused.
     """
-    slot, bits = state.clock + 1, state.draws.device
-    up = schedules.servers_up(slot, params)
-    share = jnp.where(up, schedules.free_share(uniform(state.draws.server), params), 0.0)
-    shadowing = params.radio.shadowing * normal(bits[Draw.SHADOWING])
-    backhaul_up = schedules.cells_up(params.schedule.backhaul, slot, params)
-    reachable = backhaul_up[:, None] | ~jnp.asarray(params.cloud)[None, :]
-    tasks = draw_tasks(uniform(bits[Draw.CLASS]), uniform(bits[Draw.SIZE]), params.workload)
-    came = jnp.broadcast_to(arrives(slot, params.workload), (params.devices,))
-    job, pending, refused = lane.admit(state.job, state.pending, tasks, came, params)
+    slot = state.clock + 1
+    shadowing = params.radio.shadowing * normal(row(state.draws, Draw.SHADOWING, params))
+    servers = schedules.open_servers(slot, state.server.backlog, uniform(state.draws.server), params)
+    came, instant, source = arrivals.arrive(
+        params.workload.arrivals,
+        state.source,
+        uniform(row(state.draws, Draw.ARRIVAL, params)),
+        slot,
+        params.slot_duration,
+    )
+    came, instant = (jnp.broadcast_to(values, (params.devices,)) for values in (came, instant))
+    tasks = new_tasks(state, params)
+    job, pending, refused = lane.admit(state.job, state.pending, tasks, came, instant, free, since, slot, params)
     state = state.replace(
         clock=slot,
         job=job,
         pending=pending,
-        device=state.device.replace(gain=channel_gain(state.device.path_loss, shadowing)),
-        cell=state.cell.replace(
-            up=schedules.cells_up(params.schedule.link, slot, params),
-            backhaul_up=backhaul_up,
-            told=jnp.where(reachable, share * params.servers.speed[None, :], 0.0),
-            told_slot=jnp.full_like(state.cell.told_slot, slot),
+        source=source,
+        device=state.device.replace(
+            gain=channel_gain(state.device.path_loss, shadowing), jitter=next_jitter(state, job.asks, params)
         ),
-        server=state.server.replace(share=share, up=up),
+        cell=schedules.open_cells(slot, servers, params),
+        server=servers,
         draws=draws,
     )
     return state, came, refused
+
+
+def new_tasks(state: State, params: Params) -> Tasks:
+    """A task for every device, whether it comes or not, from the bits of the coming slot."""
+    workload = params.workload
+    share = {kind: uniform(row(state.draws, kind, params)) for kind in (Draw.CLASS, Draw.SIZE, Draw.FACTOR)}
+    if state.source is None or workload.arrivals.classes is None:
+        task_class = draw_class(share[Draw.CLASS], workload)
+    else:
+        task_class = arrivals.given_classes(workload.arrivals, state.source)
+    return make_tasks(task_class, share[Draw.SIZE], share[Draw.FACTOR], workload)
+
+
+def next_jitter(state: State, asks: jax.Array, params: Params) -> jax.Array | None:
+    """[D] the AR(1) normal behind the delay of a device's transfers; a step for each task that asks."""
+    if state.device.jitter is None:
+        return None
+    correlation = params.schedule.correlation
+    noise = jnp.sqrt(1.0 - correlation * correlation) * normal(row(state.draws, Draw.JITTER, params))
+    return jnp.where(asks, correlation * state.device.jitter + noise, state.device.jitter)

@@ -14,6 +14,7 @@ from offjax.evaluation.rollout import episodes_of_many
 from offjax.evaluation.summary import QUANTITIES, curves, summarise
 from offjax.problems import nieto2024
 from offjax.problems.nieto2024 import Scenario
+from offjax.workload.arrivals import periodic
 from offjax.world import End
 
 DEVICES, SLOTS, SEEDS = 8, 100, 3
@@ -29,7 +30,7 @@ def _problem(scenario, mix="uniform", battery=4000.0, slot_duration=1.0, period=
         params=params.replace(
             fleet=params.fleet.replace(battery=jnp.float32(battery)),
             slot_duration=jnp.float32(slot_duration),
-            workload=params.workload.replace(period=jnp.int32(period)),
+            workload=params.workload.replace(arrivals=periodic(period)),
         )
     )
 

@@ -8,6 +8,7 @@ import pytest
 from offjax.agents import make_agent
 from offjax.learning import train
 from offjax.problems import nieto2024
+from offjax.workload.arrivals import periodic
 
 WORLDS, DEVICES, HORIZON = 2, 20, 40
 HALF = HORIZON // WORLDS
@@ -21,7 +22,7 @@ AGENTS = {
 def problem():
     """Tasks come at any clock, those before 0 included."""
     problem = nieto2024.make("text", "scenario1", "uniform", devices=DEVICES)
-    workload = problem.params.workload.replace(phase=jnp.asarray(-1000, jnp.int32))
+    workload = problem.params.workload.replace(arrivals=periodic(1, -1000))
     return problem.replace(params=problem.params.replace(workload=workload))
 
 
@@ -71,7 +72,7 @@ def test_same_key_same_bits(begin, problem, agent):
 
 def test_a_batch_where_nobody_is_asked_changes_nothing(begin, problem, agent):
     """No task ever comes: the clocks run, and the learner stays as it is, bit by bit."""
-    workload = problem.params.workload.replace(phase=jnp.asarray(10_000, jnp.int32))
+    workload = problem.params.workload.replace(arrivals=periodic(1, 10_000))
     silent = problem.replace(params=problem.params.replace(workload=workload))
     state = begin(agent, silent)
     before = plain(state.agent)

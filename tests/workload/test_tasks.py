@@ -6,11 +6,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offjax.workload.tasks import Workload, arrives, draw_tasks
+from offjax.workload.arrivals import arrive, periodic
+from offjax.workload.tasks import Workload, draw_class, make_tasks
 
 DEVICES = 1000
-jit_draw = jax.jit(draw_tasks)
-jit_arrives = jax.jit(arrives)
+
+
+@jax.jit
+def jit_draw(class_share, size_share, workload):
+    return make_tasks(draw_class(class_share, workload), size_share, size_share, workload)
+
+
+@jax.jit
+def jit_arrives(slot, workload):
+    return arrive(workload.arrivals, None, 0.0, slot, 1.0)[0]
 
 
 def _workload(probability=(0.5, 0.3, 0.2), period=1, phase=0) -> Workload:
@@ -19,10 +28,13 @@ def _workload(probability=(0.5, 0.3, 0.2), period=1, phase=0) -> Workload:
         bits_low=jnp.array([8e4, 16e4, 16e5]),
         bits_high=jnp.array([32e4, 40e4, 32e5]),
         cycles_per_bit=jnp.array([1.0, 8.0, 8.0]),
-        deadline_per_bit=jnp.array([0.5e-3, 1e-3, 2e-3]) / 8000,
         result_per_bit=jnp.array([0.0, 0.5, 0.1]),
-        period=jnp.asarray(period, jnp.int32),
-        phase=jnp.asarray(phase, jnp.int32),
+        deadline_per_bit=jnp.array([0.5e-3, 1e-3, 2e-3]) / 8000,
+        deadline_per_cycle=jnp.zeros(3),
+        deadline_fixed=jnp.float32(0),
+        factor_low=jnp.float32(1),
+        factor_high=jnp.float32(1),
+        arrivals=periodic(period, phase),
     )
 
 
@@ -66,7 +78,7 @@ def test_shares_of_the_classes():
 def test_one_class_alone():
     one = jax.tree.map(lambda leaf: leaf[:1] if leaf.ndim else leaf, _workload(probability=(1.0, 0.0, 0.0)))
     share = jnp.linspace(0.0, 0.99, DEVICES)
-    tasks = draw_tasks(share, share, one)
+    tasks = jit_draw(share, share, one)
     assert not tasks.task_class.any()
 
 

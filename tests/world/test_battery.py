@@ -17,7 +17,7 @@ JOULES = np.float32([1e-4, 3.3e-5, 7e-3, 0.1])  # per slot
 
 def _fresh() -> DeviceState:
     zero = jnp.zeros(DEVICES, jnp.float32)
-    return DeviceState(spent=zero, spent_low=zero, gain=zero, path_loss=zero)
+    return DeviceState(spent=zero, spent_low=zero, gain=zero, path_loss=zero, jitter=None)
 
 
 @jax.jit

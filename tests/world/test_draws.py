@@ -7,7 +7,8 @@ import pytest
 from world_cases import make_params
 
 from offjax import world as w
-from offjax.world.draws import Draw, normal, uniform
+from offjax.workload import arrivals
+from offjax.world.draws import Draw, kinds, normal, uniform
 
 PARAMS = make_params()
 EXTREME = np.array([0, 1, 255, 256, 2**31 - 1, 2**31, 2**32 - 256, 2**32 - 1], np.uint32)
@@ -15,9 +16,17 @@ EXTREME = np.array([0, 1, 255, 256, 2**31 - 1, 2**31, 2**32 - 256, 2**32 - 1], n
 
 def test_shapes():
     draws = w.draw(jax.random.key(0, impl="philox4x32"), PARAMS)
-    assert draws.device.shape == (len(Draw), PARAMS.devices)
+    assert draws.device.shape == (3, PARAMS.devices)
     assert draws.server.shape == (PARAMS.server_count, PARAMS.access_points)
     assert draws.device.dtype == draws.server.dtype == jnp.uint32
+
+
+def test_a_world_draws_what_it_needs():
+    assert kinds(PARAMS) == (Draw.CLASS, Draw.SIZE, Draw.SHADOWING)
+    everything = make_params(come=arrivals.poisson(1.0), deadline="uniform", impaired=True)
+    assert kinds(everything) == tuple(Draw)
+    classes = np.zeros((6, 1), int)
+    assert Draw.CLASS not in kinds(make_params(come=arrivals.given([[0.0]] * 6, 1.0, classes)))
 
 
 def test_the_key_is_the_draw(key):

@@ -87,7 +87,7 @@ def _check_tasks(history, params):
     outcome, first, last = history.outcome, history.before, history.last
     came = (first.job.kind[0] == Kind.TASK) + outcome.arrived.sum(0)
     slot = np.arange(SLOTS + 1)[:, None]
-    period, phase = (np.asarray(values) for values in (params.workload.period, params.workload.phase))
+    period, phase = (np.asarray(values) for values in (params.workload.arrivals.period, params.workload.arrivals.phase))
     np.testing.assert_array_equal(came, ((slot >= phase) & ((slot - phase) % period == 0)).sum(0))
     ended, refused = (outcome.result != End.NONE).sum(0), (outcome.refused != End.NONE).sum(0)
     there = (last.job.kind == Kind.TASK).astype(int) + (last.pending.task_class >= 0).sum(0)

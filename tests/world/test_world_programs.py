@@ -7,6 +7,7 @@ import pytest
 from world_cases import DEVICES, begin, go_on, make_decisions, make_params, play
 
 from offjax import world as w
+from offjax.errors import ConfigError
 from offjax.problems import nieto2024
 from offjax.problems.nieto2024 import Scenario
 
@@ -179,5 +180,5 @@ def test_messages_of_wrong_use():
     key = jax.random.key(0, impl="philox4x32")
     with pytest.raises(ValueError, match="updates=True"):
         jax.eval_shape(lambda: w.advance(w.init(key, params), decision, w.draw(key, params), params))
-    with pytest.raises(ValueError, match="allowed: 'none'"):
-        w.init(key, params.replace(coupling="exact"))
+    with pytest.raises(ConfigError, match="coupling: 'often' is not allowed; one of none, slot, exact"):
+        w.init(key, params.replace(coupling="often"))

@@ -7,9 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax import world as w
+from offjax.workload import arrivals
 from offjax.workload.tasks import Workload
 
 SLOTS = 120
+STRUCTURE = (
+    *("buffer", "updates", "placement", "coupling", "uplink", "downlink", "queue", "outage", "redundant", "impaired"),
+)
 DEVICES, CELLS = 6, 2  # devices 0..2 in cell 0, 3..5 in cell 1
 LOCAL, EDGE, CLOUD = 0, 1, 2
 
@@ -21,8 +25,12 @@ NUMBERS = {
     "bits_low": (BITS, 2e5, 3e6),
     "bits_high": (BITS, 2e5, 3e6),
     "cycles_per_bit": (CYCLES / BITS, 1e4, 5e2),
-    "deadline_per_bit": (2e-6, 2e-6, 2e-6),
     "result_per_bit": (RESULT / BITS, 0.0, 0.1),
+    "deadline_per_bit": (2e-6, 2e-6, 2e-6),
+    "deadline_per_cycle": (0.0, 0.0, 0.0),
+    "deadline_fixed": 0.0,
+    "factor_low": 1.0,
+    "factor_high": 1.0,
     "period": 1,
     "phase": 0,
     "speed": 1e9,
@@ -32,7 +40,9 @@ NUMBERS = {
     "transmit_power": 1.5,
     "receive_power": 0.4,
     "update_power": 2.5,
+    "profile": 0,
     "bandwidth": 5e6,
+    "cell_rate": 2e7,
     "noise": 1e-13,
     "carrier": 3.5e9,
     "shadowing": 0.0,
@@ -45,6 +55,12 @@ NUMBERS = {
     "share_high": (1.0, 1.0),
     "backhaul_rate": (np.inf, 1e8),
     "backhaul_delay": (0.0, 15e-3),
+    "backup_rate": (np.inf, 5e7),
+    "backup_delay": (0.0, 60e-3),
+    "traffic_rate": 1e6,
+    "correlation": 0.0,
+    "failover": 3,
+    "timeout": 1.0,
 }
 
 
@@ -54,34 +70,63 @@ def _windows(spans, count: int) -> w.Windows:
     return w.windows([row + [(0, 0)] * (2 - len(row)) for row in rows])
 
 
+def _steps(changes, count: int) -> w.Steps:
+    """Three rows for each of ``count`` things: the same changes for all, or (a dict) those of each."""
+    rows = [list(changes.get(n, ()) if isinstance(changes, dict) else changes) for n in range(count)]
+    return w.steps(rows, least=3)
+
+
 def make_params(
-    devices=DEVICES, cells=CELLS, buffer=1, updates=True, link=(), backhaul=(), server=(), **numbers
+    devices=DEVICES,
+    cells=CELLS,
+    link=(),
+    backhaul=(),
+    backup=(),
+    server=(),
+    load=(),
+    traffic=(),
+    delay=(),
+    jitter=(),
+    come=None,
+    deadline="size",
+    **numbers,
 ) -> w.Params:
-    """A world of two servers, one behind the backhaul, with ``numbers`` in place of ``NUMBERS``."""
+    """A world of two servers, one behind the backhaul, with ``numbers`` in place of ``NUMBERS``.
+
+    ``come`` is the arrival process in place of a periodic one; fields of :class:`w.Params` that fix its structure
+    (``buffer``, ``coupling``, ``queue`` ...) may be among the numbers.
+    """
+    structure = {"buffer": 1, "updates": True, "placement": "given"}
+    structure |= {name: numbers.pop(name) for name in STRUCTURE if name in numbers}
     unknown = set(numbers) - set(NUMBERS)
     assert not unknown, unknown
     n = {**NUMBERS, **numbers}
 
-    def scalar(name, shape=()):
-        return jnp.broadcast_to(jnp.asarray(n[name], jnp.float32), shape)
+    def scalar(name, shape=(), dtype=jnp.float32):
+        return jnp.broadcast_to(jnp.asarray(n[name], dtype), shape)
 
     def each(*names, dtype=jnp.float32):
         return [jnp.broadcast_to(jnp.asarray(n[name], dtype), (devices,)) for name in names]
 
-    per_bit = ("cycles_per_bit", "deadline_per_bit", "result_per_bit")
+    if come is None:
+        come = arrivals.periodic(*each("period", "phase", dtype=jnp.int32))
+    per_bit = ("cycles_per_bit", "result_per_bit", "deadline_per_bit", "deadline_per_cycle")
     return w.Params(
         slot_duration=scalar("slot_duration"),
         workload=Workload(
             *[scalar(name, (3,)) for name in ("probability", "bits_low", "bits_high", *per_bit)],
-            *each("period", "phase", dtype=jnp.int32),
+            *[scalar(name) for name in ("deadline_fixed", "factor_low", "factor_high")],
+            arrivals=come,
+            deadline=deadline,
         ),
         fleet=w.Fleet(
             *each("speed", "energy_coefficient", "battery", "idle_power"),
             *each("transmit_power", "receive_power", "update_power"),
+            *each("profile", dtype=jnp.int8),
         ),
         radio=w.Radio(
             *each("bandwidth"),
-            *[scalar(name) for name in ("noise", "carrier", "shadowing")],
+            *[scalar(name) for name in ("cell_rate", "noise", "carrier", "shadowing")],
             *each("downlink_rate"),
             *[scalar(name) for name in ("area", "nearest")],
             *each("distance"),
@@ -89,14 +134,26 @@ def make_params(
         servers=w.Servers(
             scalar("server_speed", (2,)),
             *[scalar(name, (2,)) for name in ("share_low", "share_high", "backhaul_rate", "backhaul_delay")],
+            *[scalar(name, (2,)) for name in ("backup_rate", "backup_delay")],
         ),
-        schedule=w.Schedule(link=_windows(link, cells), backhaul=_windows(backhaul, cells), server=_windows(server, 2)),
+        schedule=w.Schedule(
+            link=_windows(link, cells),
+            backhaul=_windows(backhaul, cells),
+            backup=_windows(backup, cells),
+            server=_windows(server, 2),
+            load=_steps(load, 2),
+            traffic=_steps(traffic, cells),
+            traffic_rate=scalar("traffic_rate"),
+            delay=_steps(delay, cells),
+            jitter=_steps(jitter, cells),
+            correlation=scalar("correlation"),
+            failover=scalar("failover", dtype=jnp.int32),
+            timeout=scalar("timeout"),
+        ),
         devices=devices,
         access_points=cells,
         cloud=(False, True),
-        buffer=buffer,
-        placement="given",
-        updates=updates,
+        **structure,
     )
 
 

@@ -1,0 +1,24 @@
+"""How XLA compiles programs that do nothing but step worlds on a CPU.
+
+A slot of the world is many small elementwise results from the same inputs. XLA writes each in a pass of its own unless
+told to fuse them: with multi-output fusion a slot takes a sixth of the time and a world compiles in two thirds of it
+(measured on two cores, jax 0.10.2, 200,000 devices: 25 ns instead of 145 ns per device). The results are the same bits.
+
+It is not for everybody: that pass of jax 0.10.2 aborts the process at the compilation of two scatters that share their
+indices (``symbolic_map.cc: Check failed: GetNumDims() == other.GetNumResults()``), as a replay memory has them. So it
+is set for commands that run worlds alone, and never by ``import offjax``.
+"""
+
+from collections.abc import MutableMapping
+
+FLAGS = {
+    "--xla_backend_extra_options": "xla_cpu_use_multi_output_fusion",
+    "--xla_cpu_prefer_vector_width": "512",  # a further tenth where there is AVX-512, nothing elsewhere
+}
+
+
+def set_flags(environment: MutableMapping[str, str]) -> None:
+    """Add the flags to ``XLA_FLAGS``, but for those that the user has set; XLA reads them once, when jax starts."""
+    given = environment.get("XLA_FLAGS", "")
+    missing = [f"{name}={value}" for name, value in FLAGS.items() if name not in given]
+    environment["XLA_FLAGS"] = " ".join([*given.split(), *missing])
