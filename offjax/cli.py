@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -50,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace()
     try:
         make_parser().parse_args(argv, args)
-        COMMANDS[args.command].run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            COMMANDS[args.command].run(args)
         sys.stdout.flush()  # a closed pipe must show here, not at the interpreter's exit
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
@@ -101,6 +104,12 @@ def _fail(message: str, code: int) -> int:
     with suppress(OSError):  # if nobody reads standard error, the exit code still tells
         print(f"offjax: error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line, without the place in the code."""
+    with suppress(OSError):
+        print(f"offjax: warning: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
 
 
 def _fail_interrupted(args: argparse.Namespace) -> int:
@@ -257,6 +266,64 @@ def _check_env(args: argparse.Namespace) -> None:
     print(f"{args.id}: keeps the contract")
 
 
+def _tune_for_worlds() -> None:
+    """Compile and spread programs that only step worlds for a CPU; before jax starts."""
+    from offjax.xla_flags import set_flags
+
+    set_flags(os.environ)
+    import jax
+
+    with suppress(RuntimeError):  # jax has started: the devices stay as they are
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["world"], help="what to measure")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--devices", metavar="N,…", help="numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
+    parser.add_argument("--policies", metavar="NAME,…", help="random, mlp (default: both)")
+    parser.add_argument("--generators", metavar="NAME,…", help="philox4x32, threefry2x32 (default: both)")
+    _add_device(parser)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    _tune_for_worlds()
+    select_device(args.device)
+    from offjax.bench.rows import print_bench
+
+    print_bench(args.devices, args.policies, args.generators, args.json)
+
+
+def _add_validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the page here (default: print it)")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--tasks", metavar="N", default="1e7", help="tasks behind each row (default: 1e7)")
+    _add_device(parser)
+
+
+def _validate(args: argparse.Namespace) -> None:
+    _tune_for_worlds()
+    select_device(args.device)
+    from offjax.bench.validate import print_validation
+
+    print_validation(args.tasks, args.out, args.json)
+
+
+def _add_figures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["scalability"], help="which figure")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: paper_figures/NAME)")
+    parser.add_argument("--redo", action="store_true", help="measure again what this machine has measured")
+    _add_device(parser)
+
+
+def _figures(args: argparse.Namespace) -> None:
+    _tune_for_worlds()
+    select_device(args.device)
+    from offjax.bench.scalability import run
+
+    run(args.out or Path("paper_figures") / args.name, redo=args.redo)
+
+
 def _run_folder(folder: Path) -> Path:
     from offjax.runs.folder import open_run
 
@@ -297,6 +364,24 @@ COMMANDS = {
         "offjax export runs/first --agent ac --out policy",
         _add_export,
         _export,
+    ),
+    "validate": Command(
+        "hold the simulator against queueing theory",
+        "offjax validate --out docs/validity.md",
+        _add_validate,
+        _validate,
+    ),
+    "bench": Command(
+        "measure how fast worlds step, beside a NumPy peer and the machine's limits",
+        "offjax bench world --devices 1e3,1e6 --json",
+        _add_bench,
+        _bench,
+    ),
+    "figures": Command(
+        "measure what a figure needs and draw it",
+        "offjax figures scalability",
+        _add_figures,
+        _figures,
     ),
     "check-env": Command(
         "check that an environment keeps the contract",

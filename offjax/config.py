@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -24,6 +35,9 @@ BUILTIN_SCENARIOS = ("scenario1", "scenario2")
 """Scenarios of the papers; their outages come with the problem's preset and need no file."""
 
 Mix = Literal["class1", "class2", "class3", "uniform"]
+Sharing = Literal["fixed", "active", "cell"]
+EXACT_CELL = 64
+"""Largest cell of coupling ``exact``, as the world has it (this module imports no room)."""
 Tree = dict[str, Any]
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -46,6 +60,12 @@ def _positive(default: float, high: float, what: str) -> Any:
     return Field(default=default, strict=True, gt=0.0, le=high, description=text)
 
 
+def _optional(high: float, what: str) -> Any:
+    """A finite number in ``(0, high]``, or none."""
+    text = f"a number above 0 and up to {high:g} {what}"
+    return Field(default=None, strict=True, gt=0.0, le=high, description=text)
+
+
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
         raise ValueError("each entry may appear once")
@@ -62,9 +82,25 @@ def _in_order(outages: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ..
     return outages
 
 
+def _rising(changes: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    for (before, _), (after, _) in pairwise(changes):
+        if after <= before:
+            raise ValueError(f"changes [slot, value] must be in order of their slots, unlike {before} before {after}")
+    return changes
+
+
 Slot = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
+Cell = Annotated[int, Field(ge=0, le=10_000_000)]
 Width = Annotated[int, Field(strict=True, ge=1, le=16_384)]
 Outages = Annotated[tuple[tuple[Slot, Slot], ...], AfterValidator(_in_order)]
+CellOutages = Annotated[
+    Annotated[Outages, Tag("all")] | Annotated[dict[Cell, Outages], Tag("cells")],
+    Discriminator(lambda value: "cells" if isinstance(value, dict) else "all"),
+]
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+Amount = Annotated[float, Field(strict=True, ge=0.0, le=1e6)]
+Shares = Annotated[tuple[tuple[Slot, Share], ...], AfterValidator(_rising)]
+Amounts = Annotated[tuple[tuple[Slot, Amount], ...], AfterValidator(_rising)]
 Name = Annotated[str, Field(min_length=1)]
 
 _SCENARIOS = (
@@ -72,6 +108,8 @@ _SCENARIOS = (
     "files (YAML), each once"
 )
 _OUTAGES = "a list of [start, stop] pairs of whole slots from 0, in order and apart: {} (start in, stop out)"
+_CELL_OUTAGES = f"{_OUTAGES}, or a group of such lists by cell, counted from 0"
+_CHANGES = "a list of [slot, value] pairs in order of their slots, values from 0 to {:g}: {} from that slot on"
 
 
 class _Record(BaseModel):
@@ -85,27 +123,214 @@ class ServerOutages(_Record):
     cloud: Outages = Field(default=(), description=_OUTAGES.format("the cloud server is down"))
 
 
+class ServerLoad(_Record):
+    """What others take of each kind of server."""
+
+    mec: Shares = Field(default=(), description=_CHANGES.format(1, "the share of the MEC server that others take"))
+    cloud: Shares = Field(default=(), description=_CHANGES.format(1, "the share of the cloud server that others take"))
+
+
+class RedundantLink(_Record):
+    """The second link between access points and cloud."""
+
+    rate_mbps: float | None = _optional(1e9, "Mb/s: its rate (none: that of the first link)")
+    delay_ms: float | None = Field(
+        default=None,
+        strict=True,
+        ge=0.0,
+        le=1e6,
+        description="a number from 0 to 1e+06 ms: its delay, both ways together (none: that of the first link)",
+    )
+
+
+def _switch(value: Any) -> Any:
+    """True stands for a group with all defaults, false for none."""
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class ScenarioConfig(_Record):
     """What fails and when, in slots of the horizon; the content of one scenario file."""
 
     description: str = Field(min_length=1, description="one sentence that says what fails and when")
     server_outages: ServerOutages = Field(default=ServerOutages(), description="the outages of each kind of server")
-    link_outages: Outages = Field(default=(), description=_OUTAGES.format("the radio link is down"))
-    backhaul_outages: Outages = Field(default=(), description=_OUTAGES.format("the backhaul is down"))
+    link_outages: CellOutages = Field(default=(), description=_CELL_OUTAGES.format("the radio link is down"))
+    backhaul_outages: CellOutages = Field(default=(), description=_CELL_OUTAGES.format("the backhaul is down"))
+    backup_outages: CellOutages = Field(
+        default=(), description=_CELL_OUTAGES.format("the redundant link to the cloud is down")
+    )
+    redundant_link: Annotated[RedundantLink | None, BeforeValidator(_switch)] = Field(
+        default=None,
+        description="true, false or a group of keys rate_mbps, delay_ms: a second link between access points and cloud",
+    )
+    failover_slots: int = _whole(0, 0, 10_000_000, "slots: from a backhaul outage until the redundant link takes over")
+    outage: Literal["drop", "stall"] = Field(
+        default="drop", description="drop or stall: what becomes of a task whose next phase is down"
+    )
+    timeout_s: float = _positive(10.0, 1e6, "s: how long a task may stand still in outages, where outage is stall")
+    server_load: ServerLoad = Field(default=ServerLoad(), description="the load that others put on each kind of server")
+    traffic: Amounts = Field(
+        default=(), description=_CHANGES.format(1e6, "the virtual UEs with background traffic in every cell")
+    )
+    traffic_rate_mbps: float = _positive(10.0, 1e6, "Mb/s: the traffic of each virtual UE")
+    delay_ms: Amounts = Field(
+        default=(), description=_CHANGES.format(1e6, "the mean extra delay in ms of each offloaded task")
+    )
+    jitter_ms: Amounts = Field(
+        default=(), description=_CHANGES.format(1e6, "the standard deviation in ms of that delay")
+    )
+    delay_correlation: float = _real(0.0, 0.0, 1.0, "(no unit): the correlation of a device's delays, task to task")
 
-    def check_horizon(self, slots: int, field: str) -> None:
-        """Raise :class:`ConfigError` where an outage ends after the horizon of ``slots`` slots."""
+    @model_validator(mode="after")
+    def _check_backup(self) -> Self:
+        if self.redundant_link is None and (self.backup_outages or self.failover_slots):
+            field = "backup_outages" if self.backup_outages else "failover_slots"
+            raise ValueError(f"{field} needs a redundant link: add redundant_link: true")
+        return self
+
+    def outages(self) -> dict[str, list[tuple[tuple[int, int], ...]]]:
+        """Key -> the lists of outages under it, one for each cell that has its own."""
         groups = {
             "server_outages.mec": self.server_outages.mec,
             "server_outages.cloud": self.server_outages.cloud,
             "link_outages": self.link_outages,
             "backhaul_outages": self.backhaul_outages,
+            "backup_outages": self.backup_outages,
         }
-        for name, outages in groups.items():
-            for outage in outages:
-                if outage[1] > slots:
-                    text = f"outages must stop within the horizon, problem.slots = {slots}"
-                    raise ConfigError(f"{field}: {name}", list(outage), text)
+        return {name: list(spans.values()) if isinstance(spans, dict) else [spans] for name, spans in groups.items()}
+
+    def changes(self) -> dict[str, tuple[tuple[int, float], ...]]:
+        """Key -> the changes under it."""
+        return {
+            "server_load.mec": self.server_load.mec,
+            "server_load.cloud": self.server_load.cloud,
+            "traffic": self.traffic,
+            "delay_ms": self.delay_ms,
+            "jitter_ms": self.jitter_ms,
+        }
+
+    def check_horizon(self, slots: int, field: str) -> None:
+        """Raise :class:`ConfigError` where something is scheduled for after the horizon of ``slots`` slots."""
+        for name, lists in self.outages().items():
+            late = next((outage for outages in lists for outage in outages if outage[1] > slots), None)
+            if late is not None:
+                text = f"outages must stop within the horizon, problem.slots = {slots}"
+                raise ConfigError(f"{field}: {name}", list(late), text)
+        for name, changes in self.changes().items():
+            if changes and changes[-1][0] >= slots:
+                text = f"changes must come before the end of the horizon, problem.slots = {slots}"
+                raise ConfigError(f"{field}: {name}", list(changes[-1]), text)
+
+    def check_cells(self, cells: int, field: str) -> None:
+        """Raise :class:`ConfigError` where an outage belongs to a cell that a fleet of so many cells does not have."""
+        for name in ("link_outages", "backhaul_outages", "backup_outages"):
+            spans = getattr(self, name)
+            if isinstance(spans, dict) and spans and max(spans) >= cells:
+                text = f"a world of this configuration has cells 0 to {cells - 1} (training.worlds share the devices)"
+                raise ConfigError(f"{field}: {name}", max(spans), text)
+
+
+class ArrivalConfig(_Record):
+    """When tasks come to a device; each kind takes the one number that belongs to it."""
+
+    kind: Literal["periodic", "bernoulli", "poisson", "closed"] = Field(
+        default="periodic",
+        description="periodic (period_slots), bernoulli (chance), poisson (mean_s) or closed (mean_s): "
+        "the arrival process of every device",
+    )
+    period_slots: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=10_000_000,
+        description="a whole number from 1 to 10,000,000 slots: between two tasks (periodic; none: 1)",
+    )
+    chance: float | None = _optional(1.0, "(probability per slot): a task comes (bernoulli)")
+    mean_s: float | None = _optional(
+        1e9, "s: mean time between tasks (poisson), or from the end of one to the next (closed)"
+    )
+
+    @model_validator(mode="after")
+    def _check_number(self) -> Self:
+        wanted = {"periodic": "period_slots", "bernoulli": "chance", "poisson": "mean_s", "closed": "mean_s"}[self.kind]
+        for name in ("period_slots", "chance", "mean_s"):
+            if name != wanted and getattr(self, name) is not None:
+                raise ValueError(f"arrivals of kind {self.kind} take {wanted}, not {name}")
+        if self.kind != "periodic" and getattr(self, wanted) is None:
+            raise ValueError(f"arrivals of kind {self.kind} need {wanted}")
+        return self
+
+
+class DeadlineConfig(_Record):
+    """How long a task may take."""
+
+    kind: Literal["none", "size", "uniform"] = Field(
+        default="size",
+        description="none, size (grows with the task's size) or uniform (that, times a factor drawn for each task): "
+        "the deadline of a task",
+    )
+    factor_low: float = _real(1.2, 0.0, 1e6, "(factor): least factor (uniform)")
+    factor_high: float = _real(3.0, 0.0, 1e6, "(factor): largest factor (uniform), at least factor_low")
+    fixed_ms: float = _real(0.0, 0.0, 1e9, "ms: added to what the size allows")
+
+    @model_validator(mode="after")
+    def _check_factors(self) -> Self:
+        if self.factor_low > self.factor_high:
+            raise ValueError(f"factor_low = {self.factor_low:g} must not exceed factor_high = {self.factor_high:g}")
+        return self
+
+
+class ProfileConfig(_Record):
+    """One kind of device in a mixed fleet; the defaults are the UE of the paper's Table 2."""
+
+    share: float = _positive(1.0, 1.0, "(share): of the devices of every cell; all shares sum to 1")
+    speed_mhz: float = _positive(40.0, 1e7, "MHz (million cycles/s): speed of local execution")
+    energy_coefficient: float = _real(1e-21, 0.0, 1.0, "J s^2/cycle^3: energy of a cycle over the squared speed")
+    battery_j: float = _positive(4000.0, 1e12, "J: a full battery")
+    idle_w: float = _real(0.1, 0.0, 1e4, "W: drawn always")
+    transmit_w: float = _positive(1.0, 1e4, "W: sent and drawn while it uploads")
+    receive_w: float = _real(0.0, 0.0, 1e4, "W: drawn while it downloads")
+
+
+class TaskSetConfig(_Record):
+    """The generator of periodic task sets (defaults: Table II of Nieto et al. 2026) and what it leaves open."""
+
+    utilisation: float = _positive(3.9, 1e6, "cores: the load of the set, in cores of cpu_speed_mhz")
+    number_of_tasks: int = _whole(500, 1, 30_000, "tasks: of the set, dealt over the devices of a cell")
+    period_min_us: int = _whole(100_000, 1, 10**12, "us: shortest period, a multiple of period_step_us")
+    period_max_us: int = _whole(100_000_000, 1, 10**12, "us: longest period, a multiple of period_step_us")
+    period_step_us: int = _whole(1000, 1, 10**12, "us: every period is a multiple of it")
+    seed: int = _whole(50, 0, 2**31 - 1, "(no unit): seed of the generator")
+    cpu_speed_mhz: float = _positive(1200.048, 1e7, "MHz: clock that execution times hold for")
+    cores: int = _whole(4, 1, 1_000_000, "cores: of that CPU; the load must not exceed them")
+    releases_seed: int = _whole(0, 0, 2_000_000_000, "(no unit): seed of the first releases and of the data sizes")
+    bits_per_cycle_low: float = _positive(
+        1.75e-4, 1e3, "bit/cycle: a task's upload over its cycles, at least (a guess: the generator has no data sizes)"
+    )
+    bits_per_cycle_high: float = _positive(3.5e-2, 1e3, "bit/cycle: the same, at most; log-uniform between (a guess)")
+    result_share: float = _real(0.1, 0.0, 1e3, "(share): size of a task's result over its upload (a guess)")
+
+    @model_validator(mode="after")
+    def _check_bits(self) -> Self:
+        low, high = self.bits_per_cycle_low, self.bits_per_cycle_high
+        if low > high:
+            raise ValueError(f"bits_per_cycle_low = {low:g} must not exceed bits_per_cycle_high = {high:g}")
+        return self
+
+
+class WorkloadConfig(_Record):
+    """What the devices compute."""
+
+    task_set: Annotated[TaskSetConfig | None, BeforeValidator(_switch)] = Field(
+        default=None,
+        description="true, false or a group of keys: a set of periodic tasks in place of Table 3's classes",
+    )
+
+
+class ServersConfig(_Record):
+    """Speeds of the servers; the defaults are the paper's Table 2."""
+
+    mec_speed_mhz: float = _positive(1000.0, 1e9, "MHz (million cycles/s): the edge server of each cell")
+    cloud_speed_mhz: float = _positive(10_000.0, 1e9, "MHz (million cycles/s): what the cloud gives each task")
 
 
 class ProblemConfig(_Record):
@@ -125,7 +350,49 @@ class ProblemConfig(_Record):
         160, 1, 10_000_000, "devices: the fleet, a multiple of devices_per_cell for each of training.worlds"
     )
     devices_per_cell: int = _whole(20, 1, 10_000, "devices: those that share one access point")
-    slots: int = _whole(2000, 1, 10_000_000, "slots: the horizon, one task per slot")
+    slots: int = _whole(2000, 1, 10_000_000, "slots: the horizon")
+    slot_ms: float = _positive(1000.0, 1e9, "ms: length of a slot")
+    coupling: Literal["none", "slot", "exact"] = Field(
+        default="none",
+        description="none, slot (fixed for a slot, error of the order of the slot) or exact (event by event): "
+        "how devices that share something get in each other's way",
+    )
+    uplink: Sharing = Field(
+        default="fixed",
+        description="fixed (1/20 of the band for each), active (equal shares of the band for those that send) or "
+        "cell (turns at cell_rate_mbps): the air upwards",
+    )
+    downlink: Sharing = Field(
+        default="fixed",
+        description="fixed (downlink_rate_mbps for each), active (that rate, shared by those that receive) or "
+        "cell (turns at cell_rate_mbps): the air downwards",
+    )
+    queue: Literal["none", "fifo", "ps"] = Field(
+        default="none", description="none, fifo or ps (processor sharing): the queue of each edge server"
+    )
+    cell_rate_mbps: float = _positive(
+        150.0, 1e9, "Mb/s: what the air of a cell carries in all (cell, and under background traffic; a guess)"
+    )
+    downlink_rate_mbps: float | None = _optional(
+        1e9, "Mb/s: a device's downlink (none: the download is neglected, as in the paper)"
+    )
+    arrivals: ArrivalConfig = Field(default=ArrivalConfig(), description="when tasks come")
+    buffer: int = _whole(1, 0, 1000, "tasks: that may wait on a device while another one runs")
+    deadline: DeadlineConfig = Field(default=DeadlineConfig(), description="how long a task may take")
+    servers: ServersConfig = Field(default=ServersConfig(), description="the speeds of the servers")
+    fleet: dict[Name, ProfileConfig] = Field(
+        default_factory=dict,
+        description="a group of device profiles by name, whose shares sum to 1 (empty: all are the UE of Table 2)",
+    )
+    workload: WorkloadConfig = Field(default=WorkloadConfig(), description="what the devices compute")
+
+    @field_validator("fleet")
+    @classmethod
+    def _check_shares(cls, fleet: dict[str, ProfileConfig]) -> dict[str, ProfileConfig]:
+        total = sum(profile.share for profile in fleet.values())
+        if fleet and abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the shares of all profiles must sum to 1, not to {total:g}")
+        return fleet
 
 
 class _AgentConfig(_Record):
@@ -257,6 +524,8 @@ class RunConfig(_Record):
     def _check_together(self) -> Self:
         _check_cells(self)
         _check_training(self)
+        _check_coupling(self.problem)
+        _check_task_set(self)
         for name, scenario in self.scenarios.items():
             if name in BUILTIN_SCENARIOS:
                 raise ConfigError("scenarios", name, "this name belongs to a built-in scenario; choose another")
@@ -304,6 +573,31 @@ def _check_training(config: RunConfig) -> None:
         raise ConfigError("evaluation.seed", evaluation.seed, text)
 
 
+def _check_coupling(problem: ProblemConfig) -> None:
+    shared = {"uplink": problem.uplink, "downlink": problem.downlink, "queue": problem.queue}
+    shared = {name: mode for name, mode in shared.items() if mode not in ("fixed", "none")}
+    if problem.coupling == "none" and shared:
+        name, mode = next(iter(shared.items()))
+        raise ConfigError("problem.coupling", "none", f"it must be slot or exact, because of problem.{name} = {mode}")
+    if problem.coupling == "exact" and problem.devices_per_cell > EXACT_CELL:
+        text = f"with problem.coupling = exact at most {EXACT_CELL} devices share a cell; use slot for larger cells"
+        raise ConfigError("problem.devices_per_cell", problem.devices_per_cell, text)
+    if problem.downlink == "active" and problem.downlink_rate_mbps is None:
+        text = "it must be a number of Mb/s, because problem.downlink = active shares it"
+        raise ConfigError("problem.downlink_rate_mbps", None, text)
+
+
+def _check_task_set(config: RunConfig) -> None:
+    if config.problem.workload.task_set is None:
+        return
+    if config.problem.arrivals != ArrivalConfig():
+        text = "a task set brings its own releases; leave problem.arrivals out"
+        raise ConfigError("problem.arrivals.kind", config.problem.arrivals.kind, text)
+    if config.evaluation.mixes:
+        text = "a task set has no mixes of classes; leave evaluation.mixes out"
+        raise ConfigError("evaluation.mixes", list(config.evaluation.mixes), text)
+
+
 def _check_replay(agent: DdqnConfig, devices: int) -> None:
     if agent.batch_size > agent.replay_capacity:
         text = f"it must not exceed agents.ddqn.replay_capacity = {agent.replay_capacity}"
@@ -317,17 +611,20 @@ class _Loader(yaml.SafeLoader):
     """Plain values only; a key that appears twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping whose keys are text and appear once (PyYAML would keep the last without a word)."""
+        """A mapping whose keys are text and appear once (PyYAML would keep the last without a word).
+
+        Whole numbers become text: the cells of a scenario are numbered.
+        """
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             line = f"line {key_node.start_mark.line + 1}"
-            if not isinstance(key, str):
+            if not isinstance(key, str | int) or isinstance(key, bool):
                 raise ConfigError(line, key, "keys must be text")
-            if key in seen:
+            if str(key) in seen:
                 raise ConfigError(line, key, "each key may appear once in its group")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+            seen.add(str(key))
+        return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -522,7 +819,7 @@ def _plain_error(root: type[BaseModel], tree: Tree, error: ErrorDetails, prefix:
         allowed = f"it must be {field.description}{_hint(entry, choices)}"
     else:
         allowed = error["msg"]
-    return ConfigError(prefix + ".".join(path), value, allowed)
+    return ConfigError((prefix + ".".join(path)).rstrip(": "), value, allowed)
 
 
 def _locate(tree: Any, location: Sequence[str | int]) -> tuple[list[str], Any, Any]:

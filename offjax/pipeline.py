@@ -3,6 +3,7 @@
 ``offjax.train`` and ``offjax.evaluate`` are these functions; the command line calls nothing else.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,16 @@ from rich.console import Console
 
 from offjax.agents import make_agent
 from offjax.baselines.lookahead import Oracle
-from offjax.config import RunConfig, ScenarioConfig, config_hash, load_config, to_yaml
+from offjax.config import (
+    ArrivalConfig,
+    ProblemConfig,
+    RunConfig,
+    ScenarioConfig,
+    TaskSetConfig,
+    config_hash,
+    load_config,
+    to_yaml,
+)
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
 from offjax.evaluation.report import write_report
@@ -31,11 +41,18 @@ from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.train import GENERATOR, TrainState
 from offjax.learning.unit import Unit, load_unit, train_unit
 from offjax.problems import nieto2024
-from offjax.runs.folder import RunFolder, create_run, open_run, write_json
+from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance
 from offjax.schema.manifest import ObservedQuantity, Output
+from offjax.workload import arrivals
+from offjax.workload.arrivals import Arrivals
+from offjax.workload.dealt import DeadlineModel, DealtTasks
+from offjax.workload.task_set import TaskSetParameters
+from offjax.world import checks
+
+MEGA, MILLI = 1e6, 1e-3  # from Mb/s and MHz, and from ms, to SI
 
 LABELS = {"ddqn": "DDQN", "ac": "Actor-critic"}
 OUTPUTS = {"ddqn": Output("q_values", "reward"), "ac": Output("probabilities", "1")}
@@ -65,26 +82,163 @@ class Task:
 
 
 def build_problem(config: RunConfig, scenario: str, devices: int, mix: str | None = None) -> nieto2024.Nieto2024:
-    """The problem of a configuration in one scenario, for a number of devices."""
+    """The problem of a configuration in one scenario, for a number of devices.
+
+    Raises:
+        ConfigError: a world that makes no sense. A slot too long for its coupling is a warning.
+    """
     own = config.find_scenario(scenario)
-    problem = config.problem
-    return nieto2024.make(
-        preset=problem.preset,
-        scenario=scenario if own is None else _scenario(own),
-        mix=mix or problem.mix,
-        devices=devices,
-        devices_per_cell=problem.devices_per_cell,
-        horizon=problem.slots,
-    )
+    chosen = config.problem
+    if own is not None:
+        own.check_cells(devices // chosen.devices_per_cell, scenario)
+    try:
+        problem = nieto2024.make(
+            preset=chosen.preset,
+            scenario=scenario if own is None else _scenario(own),
+            mix=mix or chosen.mix,
+            devices=devices,
+            devices_per_cell=chosen.devices_per_cell,
+            horizon=chosen.slots,
+            **_options(chosen),
+        )
+        checks.check(problem.params)
+        if own is not None:  # those of the papers may be cut short
+            checks.check_horizon(problem.params, chosen.slots)
+    except ConfigError as error:
+        raise ConfigError(_path(error.field), error.value, error.allowed) from None
+    checks.warn_of_slot(problem.params, checks.mean_shared_phase(problem.params))
+    return problem
+
+
+def _path(field: str) -> str:
+    """Where a number of a world or of the task-set generator stands in a configuration."""
+    parameters = {own.name: own.name for own in dataclasses.fields(TaskSetParameters)}
+    parameters |= {f"utilisation_{end}": "utilisation" for end in ("min", "max", "step")}
+    parameters |= {f"period_{end}": f"period_{end}_us" for end in ("min", "max", "step")}
+    if field in parameters:
+        return f"problem.workload.task_set.{parameters[field]}"
+    known = field in ProblemConfig.model_fields or field.startswith("fleet.")
+    return "problem.slots" if field == "horizon" else f"problem.{field}" if known else field
 
 
 def _scenario(own: ScenarioConfig) -> nieto2024.Scenario:
+    """The content of a scenario file in SI units."""
+    backup = own.redundant_link
     return nieto2024.Scenario(
         mec=own.server_outages.mec,
         cloud=own.server_outages.cloud,
         link=own.link_outages,
         backhaul=own.backhaul_outages,
+        backup=own.backup_outages,
+        mec_load=own.server_load.mec,
+        cloud_load=own.server_load.cloud,
+        traffic=own.traffic,
+        traffic_rate=own.traffic_rate_mbps * MEGA,
+        delay=[(slot, value * MILLI) for slot, value in own.delay_ms],
+        jitter=[(slot, value * MILLI) for slot, value in own.jitter_ms],
+        correlation=own.delay_correlation,
+        redundant=backup is not None,
+        backup_rate=None if backup is None or backup.rate_mbps is None else backup.rate_mbps * MEGA,
+        backup_delay=None if backup is None or backup.delay_ms is None else backup.delay_ms * MILLI,
+        failover=own.failover_slots,
+        outage=own.outage,
+        timeout=own.timeout_s,
     )
+
+
+def _options(problem: ProblemConfig) -> dict[str, Any]:
+    """Everything else that the problem may differ in from the paper's, in SI units."""
+    deadline, servers = problem.deadline, problem.servers
+    return {
+        "slot_duration": problem.slot_ms * MILLI,
+        "arrivals": _arrivals(problem.arrivals),
+        "buffer": problem.buffer,
+        "deadline": DeadlineModel(
+            deadline.kind, (deadline.factor_low, deadline.factor_high), deadline.fixed_ms * MILLI
+        ),
+        "sharing": nieto2024.Sharing(
+            coupling=problem.coupling,
+            uplink=problem.uplink,
+            downlink=problem.downlink,
+            queue=problem.queue,
+            cell_rate=problem.cell_rate_mbps * MEGA,
+            downlink_rate=float("inf") if problem.downlink_rate_mbps is None else problem.downlink_rate_mbps * MEGA,
+        ),
+        "server_speeds": (servers.mec_speed_mhz * MEGA, servers.cloud_speed_mhz * MEGA),
+        "fleet": _fleet(problem),
+        "task_set": None if problem.workload.task_set is None else _task_set(problem.workload.task_set),
+    }
+
+
+def _arrivals(own: ArrivalConfig) -> Arrivals:
+    match own.kind:
+        case "periodic":
+            return arrivals.periodic(own.period_slots or 1)
+        case "bernoulli":
+            return arrivals.bernoulli(own.chance)
+        case "poisson":
+            return arrivals.poisson(own.mean_s)
+    return arrivals.closed(own.mean_s)
+
+
+def _fleet(problem: ProblemConfig) -> tuple[nieto2024.Profile, ...]:
+    profiles = tuple(
+        nieto2024.Profile(
+            name=name,
+            share=own.share,
+            speed=own.speed_mhz * MEGA,
+            energy_coefficient=own.energy_coefficient,
+            battery=own.battery_j,
+            idle_power=own.idle_w,
+            transmit_power=own.transmit_w,
+            receive_power=own.receive_w,
+        )
+        for name, own in problem.fleet.items()
+    )
+    return profiles or (nieto2024.Profile(),)
+
+
+def _task_set(own: TaskSetConfig) -> DealtTasks:
+    parameters = TaskSetParameters(
+        utilisation_min=own.utilisation,
+        utilisation_max=own.utilisation,
+        number_of_tasks=own.number_of_tasks,
+        period_min=own.period_min_us,
+        period_max=own.period_max_us,
+        period_step=own.period_step_us,
+        seed=own.seed,
+        cpu_speed_mhz=own.cpu_speed_mhz,
+        cores=own.cores,
+    )
+    return DealtTasks(
+        parameters, own.releases_seed, (own.bits_per_cycle_low, own.bits_per_cycle_high), own.result_share
+    )
+
+
+def _check_worlds(config: RunConfig) -> None:
+    """Build once what validation and evaluation will build after hours of training."""
+    for mix, scenario in _settings(config):
+        build_problem(config, scenario, config.evaluation.devices, mix)
+    for scenario in config.problem.scenarios if config.training.validation_devices else ():
+        build_problem(config, scenario, config.training.validation_devices)
+
+
+def _settings(config: RunConfig) -> list[tuple[str, str]]:
+    """Mix and scenario of every setting of the evaluation."""
+    chosen = config.evaluation
+    return [
+        (mix, scenario)
+        for scenario in chosen.scenarios or config.problem.scenarios
+        for mix in chosen.mixes or (config.problem.mix,)
+    ]
+
+
+def _workload_name(config: RunConfig, mix: str) -> str:
+    return mix if config.problem.workload.task_set is None else "task_set"
+
+
+def _setting_name(config: RunConfig, mix: str, scenario: str) -> str:
+    return f"{_workload_name(config, mix)}/{Path(scenario).stem}"
 
 
 def build_tasks(config: RunConfig) -> list[Task]:
@@ -134,6 +288,7 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
         MachineError: the disk refuses.
     """
     tasks = build_tasks(config)  # before anything is written: what cannot be built leaves no folder
+    _check_worlds(config)
     run = create_run(out, to_yaml(config), collect_provenance())
     return _carry_out(config, run, tasks)
 
@@ -219,20 +374,16 @@ def evaluate_settings(
     """
     chosen = config.evaluation
     keys = _keys(chosen.seed, chosen.seeds, Purpose.EVALUATE)
-    pairs = [
-        (mix, scenario)
-        for scenario in chosen.scenarios or config.problem.scenarios
-        for mix in chosen.mixes or (config.problem.mix,)
-    ]
-    settings = {}
+    pairs, settings = _settings(config), {}
     with ProgressReport("evaluate", len(pairs)) as progress:
         for mix, scenario in pairs:
             problem = build_problem(config, scenario, chosen.devices, mix)
             own = (trained or {}).get(scenario)
             rows = evaluation.evaluate(problem, keys, config.problem.slots, own)
-            settings[f"{mix}/{Path(scenario).stem}"] = evaluation.completed(rows)
+            name = _setting_name(config, mix, scenario)
+            settings[name] = evaluation.completed(rows)
             steps = chosen.seeds * chosen.devices * config.problem.slots * 30
-            progress.advance(steps, f"{mix}/{scenario}")
+            progress.advance(steps, name)
     return settings
 
 
@@ -261,7 +412,7 @@ def evaluate_run(
     if out is not None:
         write_json(out, summary)
     if as_json:
-        print(json.dumps(summary, indent=2, default=_no_nan))
+        print(json_text(summary))
     else:
         _print(settings, Console())
     return summary
@@ -306,10 +457,6 @@ def _print(settings: Mapping[str, Setting], console: Console) -> None:
         console = Console(width=200)
     for name, rows in settings.items():
         console.print(render(name, summarise(rows)))
-
-
-def _no_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else str(value)
 
 
 # ------------------------------------------------------------------------------------------- export
@@ -383,7 +530,7 @@ def _origin(config: RunConfig, task: Task, best: int, run: Path) -> dict[str, An
     known = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
     return {
         "config": config_hash(config),
-        "problem": f"{config.problem.name}/{config.problem.preset}/{config.problem.mix}",
+        "problem": f"{config.problem.name}/{config.problem.preset}/{_workload_name(config, config.problem.mix)}",
         "scenario": task.scenario,
         "seed": task.unit.seeds[best],
         "versions": known.get("versions"),
@@ -443,17 +590,25 @@ def _report_setting(config: RunConfig, name: str, rows: Setting, summary: Mappin
     outages = _scenario(own) if own else nieto2024.PRESETS[config.problem.preset].scenarios[scenario]
     return {
         "key": name,
-        "title": f"{mix} mix, {scenario}",
+        "title": f"{'task set' if config.problem.workload.task_set else f'{mix} mix'}, {scenario}",
         "description": own.description if own else nieto2024.SCENARIO_NOTES[scenario],
         "reference": details["reference"],
         "reference_note": details["reference_note"],
         "windows": [
-            {"label": f"{what} down", "start": start, "stop": stop}
-            for what in ("mec", "cloud", "link", "backhaul")
-            for start, stop in getattr(outages, what)
+            {"label": label, "start": start, "stop": stop}
+            for what in ("mec", "cloud", "link", "backhaul", "backup")
+            for label, spans in _labelled(what, getattr(outages, what))
+            for start, stop in spans
         ],
         "policies": policies,
     }
+
+
+def _labelled(what: str, spans: Any) -> list[tuple[str, Any]]:
+    """Outages of all cells, or of some, each with what it says in a chart."""
+    if isinstance(spans, Mapping):
+        return [(f"{what} down, cell {cell}", own) for cell, own in spans.items()]
+    return [(f"{what} down", spans)]
 
 
 def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str, Any]:
@@ -476,7 +631,7 @@ def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str,
     return {
         "algorithm": task.agent_name,
         "label": LABELS[task.agent_name],
-        "setting": f"{config.problem.mix}/{Path(task.scenario).stem}",
+        "setting": _setting_name(config, config.problem.mix, task.scenario),
         "seeds": len(task.unit.seeds),
         "slot": slots,
         "reward": band("validation_reward"),

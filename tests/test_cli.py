@@ -43,6 +43,9 @@ def calls(monkeypatch) -> list:
     monkeypatch.setitem(sys.modules, "offjax.pipeline", SimpleNamespace(**{n: record(n) for n in names}))
     check_env_id = record("check_env_id", ["identity", "time limit"])
     monkeypatch.setitem(sys.modules, "offjax.testing", SimpleNamespace(check_env_id=check_env_id))
+    monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)  # this process has started jax as tests want it
+    for module, name in (("rows", "print_bench"), ("validate", "print_validation"), ("scalability", "run")):
+        monkeypatch.setitem(sys.modules, f"offjax.bench.{module}", SimpleNamespace(**{name: record(name)}))
     return calls
 
 
@@ -211,7 +214,28 @@ def test_the_examples_run_as_they_stand(calls, monkeypatch, tmp_path):
         assert (program, main(arguments)) == ("offjax", 0), command.example
     by_name = {name: args for name, args, _ in calls}
     assert by_name["train_run"][0].agents.ac.gamma == 0.9
+    assert by_name["print_bench"] == ("1e3,1e6", None, None, True)
+    assert by_name["print_validation"] == ("1e7", Path("docs/validity.md"), False)
+    assert by_name["run"] == (Path("paper_figures/scalability"),)
     assert len(calls) == len(COMMANDS)
+
+
+BAD_OPTIONS = {
+    "bench world --devices many": "--devices: 'many' is not allowed; whole numbers from 1, like 1000 or 1e6",
+    "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
+    "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
+    "bench world --generators rbg": "--generators: 'rbg' is not allowed; of philox4x32, threefry2x32",
+    "validate --tasks -1": "--tasks: '-1' is not allowed; whole numbers from 1, like 1000 or 1e6",
+    "validate --out nowhere/page.md": "--out: 'nowhere/page.md' is not allowed; its folder must exist",
+}
+
+
+@pytest.mark.parametrize("command", BAD_OPTIONS)
+def test_bad_options_of_measurements(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)
+    assert main(shlex.split(command)) == 2
+    assert error_line(capsys) == f"offjax: error: {BAD_OPTIONS[command]}"
 
 
 def test_version(capsys):

@@ -11,15 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offjax.config import (
+    EXACT_CELL,
     AcConfig,
     AgentsConfig,
+    ArrivalConfig,
     DdqnConfig,
+    DeadlineConfig,
     EvaluationConfig,
     ProblemConfig,
+    ProfileConfig,
+    RedundantLink,
     RunConfig,
     ScenarioConfig,
+    ServerLoad,
     ServerOutages,
+    ServersConfig,
+    TaskSetConfig,
     TrainingConfig,
+    WorkloadConfig,
     config_hash,
     load_config,
     load_scenario,
@@ -43,7 +52,8 @@ def write(tmp_path):
 
 
 GROUPS = [RunConfig, AgentsConfig, AcConfig, DdqnConfig, ScenarioConfig, ServerOutages]
-GROUPS += [ProblemConfig, TrainingConfig, EvaluationConfig]
+GROUPS += [ProblemConfig, TrainingConfig, EvaluationConfig, ArrivalConfig, DeadlineConfig, ProfileConfig]
+GROUPS += [RedundantLink, ServerLoad, ServersConfig, TaskSetConfig, WorkloadConfig]
 
 
 def test_defaults_are_a_valid_configuration(write):
@@ -174,6 +184,62 @@ def test_numbers_read_as_people_write_them(write):
             ["did you mean", "link_outages"],
         ),
         ("scenarios: 3", "scenarios", ["a group of scenarios by name"]),
+        ("problem: {slot_ms: 0}", "problem.slot_ms", ["above 0", "ms: length of a slot"]),
+        ("problem: {buffer: -1}", "problem.buffer", ["a whole number from 0", "tasks"]),
+        ("problem: {coupling: slots}", "problem.coupling", ["none, slot", "did you mean slot?"]),
+        ("problem: {uplink: all}", "problem.uplink", ["fixed", "active", "cell"]),
+        ("problem: {queue: lifo}", "problem.queue", ["none, fifo or ps", "mean fifo?"]),
+        ("problem: {uplink: active}", "problem.coupling", ["slot or exact, because of problem.uplink = active"]),
+        ("problem: {queue: ps}", "problem.coupling", ["slot or exact, because of problem.queue = ps"]),
+        (
+            "problem: {coupling: exact, devices_per_cell: 100, devices: 800}",
+            "problem.devices_per_cell",
+            ["at most 64 devices", "use slot"],
+        ),
+        (
+            "problem: {coupling: slot, downlink: active}",
+            "problem.downlink_rate_mbps",
+            ["because problem.downlink = active shares it"],
+        ),
+        ("problem: {cell_rate_mbps: 0}", "problem.cell_rate_mbps", ["above 0", "Mb/s"]),
+        ("problem: {servers: {mec_speed: 3}}", "problem.servers.mec_speed", ["did you mean mec_speed_mhz?"]),
+        ("problem: {arrivals: {kind: poison}}", "problem.arrivals.kind", ["mean poisson?"]),
+        ("problem: {arrivals: {kind: poisson}}", "problem.arrivals", ["of kind poisson need mean_s"]),
+        ("problem: {arrivals: {chance: 0.5}}", "problem.arrivals", ["of kind periodic take period_slots, not chance"]),
+        ("problem: {arrivals: {kind: bernoulli, chance: 2}}", "problem.arrivals.chance", ["probability per slot"]),
+        ("problem: {arrivals: {kind: closed, mean_s: 0}}", "problem.arrivals.mean_s", ["above 0", "s: mean time"]),
+        ("problem: {deadline: {kind: sized}}", "problem.deadline.kind", ["none, size", "mean size?"]),
+        (
+            "problem: {deadline: {factor_low: 4}}",
+            "problem.deadline",
+            ["factor_low = 4 must not exceed factor_high = 3"],
+        ),
+        ("problem: {fleet: {pi: {share: 0.5}}}", "problem.fleet", ["must sum to 1, not to 0.5"]),
+        ("problem: {fleet: {pi: {speed: 3}}}", "problem.fleet.pi.speed", ["did you mean speed_mhz?"]),
+        ("problem: {fleet: {pi: {battery_j: -1}}}", "problem.fleet.pi.battery_j", ["above 0", "J: a full battery"]),
+        ("problem: {fleet: 3}", "problem.fleet", ["a group of device profiles by name"]),
+        ("problem: {workload: {taskset: true}}", "problem.workload.taskset", ["did you mean task_set?"]),
+        ("problem: {workload: {task_set: 3}}", "problem.workload.task_set", ["a group of keys: utilisation"]),
+        (
+            "problem: {workload: {task_set: {number_of_tasks: 0}}}",
+            "problem.workload.task_set.number_of_tasks",
+            ["a whole number from 1 to 30,000 tasks"],
+        ),
+        (
+            "problem: {workload: {task_set: {bits_per_cycle_low: 1}}}",
+            "problem.workload.task_set",
+            ["must not exceed bits_per_cycle_high"],
+        ),
+        (
+            "problem: {workload: {task_set: true}, arrivals: {kind: poisson, mean_s: 1}}",
+            "problem.arrivals.kind",
+            ["brings its own releases"],
+        ),
+        (
+            "problem: {workload: {task_set: true}}\nevaluation: {mixes: [class1]}",
+            "evaluation.mixes",
+            ["has no mixes of classes"],
+        ),
     ],
 )
 def test_a_wrong_value_names_field_value_and_choices(write, text, field, words):
@@ -198,7 +264,7 @@ def test_a_wrong_value_names_field_value_and_choices(write, text, field, words):
         ("problem: {slots: [1", "line 1"),
         ("problem:\n\tslots: 3", "line 2"),
         ("problem: {slots: 1}\nproblem: {slots: 2}", "once"),
-        ("1: 2", "keys must be text"),
+        ("true: 2", "keys must be text"),
         ("x: \x00", "must be YAML"),
         ("x: !!int foo", "plain values"),
         ("x: !!python/object:os.system y", "must be YAML"),
@@ -378,13 +444,114 @@ def test_a_saved_configuration_needs_its_scenario_file_no_more(write):
         ("server_outages: {mec: [[1900, 2001]]}", "within the horizon, problem.slots = 2000"),
         ("server_outages: {mce: [[1, 2]]}", "did you mean mec"),
         ("backhaul_outages: [[2000, 2001]]", "within the horizon"),
+        ("link_outages: {0: [[2, 1]]}", "start before it stops"),
+        ("link_outages: {0: [[2, 1.5]]}", "or a group of such lists by cell"),
+        ("link_outages: {west: [[1, 2]]}", "by cell, counted from 0"),
+        ("link_outages: {0: [[1, 2]], 3: [[7, 2001]]}", "within the horizon"),
+        ("backup_outages: [[1, 2]]", "needs a redundant link: add redundant_link: true"),
+        ("failover_slots: 3", "needs a redundant link"),
+        ("redundant_link: {rate: 3}", "did you mean rate_mbps"),
+        ("redundant_link: {rate_mbps: 0}", "above 0 and up to 1e.09 Mb/s"),
+        ("redundant_link: {delay_ms: -1}", "from 0 to 1e.06 ms"),
+        ("redundant_link: 3", "a group of keys: rate_mbps, delay_ms"),
+        ("outage: wait", "drop or stall"),
+        ("timeout_s: 0", "above 0 and up to 1e.06 s"),
+        ("server_load: {mec: [[0, 1.5]]}", "values from 0 to 1: the share of the MEC server"),
+        ("server_load: {mec: [[5, 0.5], [3, 0.1]]}", "in order of their slots, unlike 5 before 3"),
+        ("server_load: {mec: [[5, 0.5], [5, 0.1]]}", "in order of their slots"),
+        ("server_load: {cloud: [[2000, 0.5]]}", "before the end of the horizon, problem.slots = 2000"),
+        ("traffic: [[-1, 3]]", "in order of their slots, values from 0 to 1e.06: the virtual UEs"),
+        ("traffic: [[0, -3]]", "the virtual UEs"),
+        ("traffic: 50", "the virtual UEs"),
+        ("traffic: [[2000, 50]]", "before the end of the horizon"),
+        ("traffic_rate_mbps: 0", "Mb/s"),
+        ("delay_ms: [[0, .nan]]", "the mean extra delay in ms"),
+        ("jitter_ms: [[9, 1], [3, 1]]", "in order of their slots"),
+        ("delay_correlation: 1.5", "from 0 to 1"),
     ],
 )
 def test_a_wrong_scenario_names_file_field_and_choices(write, text, words):
     write(f"description: x\n{text}", "mine.yaml")
     with pytest.raises(ConfigError, match=words) as caught:
         load_config(write("problem: {scenarios: [mine.yaml]}"))
-    assert str(caught.value).startswith(f"mine.yaml: {text.split(':')[0]}")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("mine.yaml: ")
+    assert text.split(":")[0] in message
+
+
+EVERYTHING = """
+description: everything at once
+server_outages: {mec: [[1, 2]], cloud: [[3, 4]]}
+link_outages: {0: [[1, 3]], 4: [[5, 9], [9, 11]]}
+backhaul_outages: [[1, 9]]
+backup_outages: {1: [[4, 5]]}
+redundant_link: {rate_mbps: 100, delay_ms: 30}
+failover_slots: 3
+outage: stall
+timeout_s: 2.5
+server_load: {mec: [[0, 0.8], [7, 0]], cloud: [[2, 1]]}
+traffic: [[0, 10], [5, 50]]
+traffic_rate_mbps: 2
+delay_ms: [[0, 20]]
+jitter_ms: [[0, 2.5]]
+delay_correlation: 0.25
+"""
+
+
+def test_a_scenario_with_every_key_reads_back_equal(write):
+    write(EVERYTHING, "all.yaml")
+    config = load_config(write("problem: {scenarios: [all.yaml], slots: 16}"))
+    assert load_config(write(to_yaml(config))) == config
+    found = config.find_scenario("all.yaml")
+    assert found.link_outages == {0: ((1, 3),), 4: ((5, 9), (9, 11))}
+    assert found.traffic == ((0, 10), (5, 50))
+    assert found.redundant_link == RedundantLink(rate_mbps=100, delay_ms=30)
+    plain = ScenarioConfig(description="everything at once")
+    assert all(
+        getattr(found, name) != getattr(plain, name) for name in set(ScenarioConfig.model_fields) - {"description"}
+    )
+
+
+def test_a_redundant_link_may_be_a_switch():
+    assert ScenarioConfig(description="x", redundant_link=True).redundant_link == RedundantLink()
+    assert ScenarioConfig(description="x", redundant_link=False).redundant_link is None
+
+
+def test_an_outage_of_a_cell_that_is_not_there_is_refused():
+    scenario = ScenarioConfig(description="x", backhaul_outages={4: ((1, 2),)})
+    scenario.check_cells(5, "mine")
+    with pytest.raises(ConfigError, match=r"mine: backhaul_outages: 4 is not allowed; .*cells 0 to 3"):
+        scenario.check_cells(4, "mine")
+
+
+def test_what_couples_is_off_by_default():
+    problem = ProblemConfig()
+    assert (problem.coupling, problem.uplink, problem.downlink, problem.queue) == ("none", "fixed", "fixed", "none")
+    assert (problem.slot_ms, problem.buffer, problem.fleet, problem.workload.task_set) == (1000.0, 1, {}, None)
+
+
+def test_a_problem_with_every_group_reads_back_equal(write):
+    tree = {
+        "slot_ms": 50,
+        "coupling": "exact",
+        "uplink": "cell",
+        "downlink": "active",
+        "downlink_rate_mbps": 250,
+        "queue": "fifo",
+        "arrivals": {"kind": "closed", "mean_s": 0.5},
+        "deadline": {"kind": "uniform", "factor_high": 4.0, "fixed_ms": 20},
+        "fleet": {"pi": {"share": 0.25}, "orin": {"share": 0.75, "speed_mhz": 3372}},
+    }
+    config = parse_config({"problem": tree})
+    assert load_config(write(to_yaml(config))) == config
+    assert list(config.problem.fleet) == ["pi", "orin"]
+
+
+def test_the_largest_cell_of_exact_coupling_is_the_worlds():
+    from offjax.world import sharing
+
+    assert EXACT_CELL == sharing.EXACT_CELL
 
 
 def test_adjacent_outages_are_allowed():

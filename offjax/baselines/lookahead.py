@@ -1,7 +1,8 @@
 """Policies that know the world: they try every place in the simulator itself and take the best.
 
-With nothing coupled a device's outcome does not depend on the others, so trying a place for all devices at once
-tells each device its own outcome. A task that does not end within its slot is judged by what is known by then.
+A place is tried as if the device were alone and the slot went on until the task ends: the present channel, schedules
+and free shares, nothing shared, nobody else. Where nothing couples and every task ends within its slot that is what
+will happen, so trying a place for all devices at once tells each device its own outcome; elsewhere it is a forecast.
 """
 
 import jax
@@ -9,25 +10,49 @@ import jax.numpy as jnp
 from flax import struct
 
 from offjax.problems.spec import Problem
-from offjax.world import DROPS, Decision, Outcome, State, advance
+from offjax.world import DROPS, Decision, End, Outcome, Params, State, advance
+from offjax.world.lane import idle_job
+
+LONG = 1e5  # s, longer than any task
+
+
+def couples(params: Params) -> bool:
+    """Do the devices of a cell get in each other's way?"""
+    shared = [mode in ("active", "cell") for mode in (params.uplink, params.downlink)]
+    return params.coupling != "none" and (any(shared) or any(queue != "none" for queue in params.queues))
+
+
+def alone(params: Params) -> Params:
+    """The world with nothing shared, and slots that no task outlasts."""
+    return params.replace(coupling="none", slot_duration=jnp.maximum(params.slot_duration, LONG))
+
+
+def without_queues(state: State, params: Params) -> State:
+    """The state in the form of a world of ``params``, where nobody queues and so no job remembers what is ahead."""
+    form = idle_job(params)
+    left, passed = state.job.left, state.job.passed
+    left = left.replace(ahead=None if form.left.ahead is None else left.ahead)
+    passed = passed.replace(queue=None if form.passed.queue is None else passed.queue)
+    return state.replace(job=state.job.replace(left=left, passed=passed))
 
 
 def try_places(problem: Problem, state: State) -> tuple[Outcome, jax.Array]:
-    """The outcome of every place: records [P, D], and the rewards [P, D]."""
+    """The outcome of every place for the devices that are asked: records [P, D], and the rewards [P, D]."""
     places = jnp.arange(len(problem.decisions), dtype=jnp.int8)
-    devices = problem.params.devices
+    params = alone(problem.params)
+    before = without_queues(state, params)
 
     def attempt(place: jax.Array) -> tuple[Outcome, jax.Array]:
-        decision = Decision(jnp.broadcast_to(place, (devices,)), jnp.zeros(devices, jnp.float32))
-        _, outcome = advance(state, decision, state.draws, problem.params)
-        return outcome, problem.reward(outcome, state)
+        decision = Decision(jnp.broadcast_to(place, (params.devices,)))
+        _, outcome = advance(before, decision, before.draws, params)
+        return outcome, problem.reward(outcome, before)
 
     return jax.vmap(attempt)(places)
 
 
 def dropped(outcome: Outcome) -> jax.Array:
-    """[P, D] bool: the task was dropped."""
-    return outcome.result >= min(DROPS)
+    """[P, D] bool: the task was dropped, or would never end."""
+    return (outcome.result >= min(DROPS)) | (outcome.result == End.NONE)
 
 
 class LeastLatency(struct.PyTreeNode):
@@ -53,8 +78,8 @@ class LeastEnergy(struct.PyTreeNode):
 class Oracle(struct.PyTreeNode):
     """The place with the best reward of this task, ties to the least energy; each joule may have a price.
 
-    At price zero it is the per-task oracle: exact where the reward of one task does not touch the next (preset
-    ``text`` of nieto2024 as long as no battery runs out), myopic otherwise. A price makes it save energy for later.
+    At price zero it is the per-task oracle: exact where no decision touches another task (``evaluation.setting``
+    says when), myopic otherwise. A price makes it save energy for later.
     """
 
     price: jax.Array  # [D] or [] reward/J
@@ -68,6 +93,6 @@ class Oracle(struct.PyTreeNode):
         outcome, reward = try_places(problem, state)
         energy = outcome.drawn_task
         price = jnp.broadcast_to(self.price, (problem.params.devices,))
-        value = reward - price[None, :] * energy
+        value = jnp.where(outcome.result == End.NONE, -jnp.inf, reward - price[None, :] * energy)
         best = value >= jnp.max(value, axis=0, keepdims=True)
         return jnp.argmin(jnp.where(best, energy, jnp.inf), axis=0).astype(jnp.int8)

@@ -151,7 +151,7 @@ def _slot(
     problem: Problem, before: world.State, place: jax.Array, key: jax.Array
 ) -> tuple[world.State, tuple[jax.Array, dict[str, jax.Array]]]:
     """One slot under a decision [1]: the world after it, the reward and what ended."""
-    decision = world.Decision(place=place, delay=jnp.zeros(1, jnp.float32))
+    decision = world.Decision(place=place)
     after, outcome = world.advance(before, decision, world.draw(key, problem.params), problem.params)
     over = outcome.result != world.End.NONE
     ended = {

@@ -12,6 +12,7 @@ from offjax.baselines.policy import Policy
 from offjax.problems.spec import Problem
 from offjax.typed_jit import typed_jit
 
+NARROW = 127  # the largest int8
 PARTS = ("wait", "decide", "uplink", "backhaul", "queue", "service", "downlink")
 
 
@@ -27,7 +28,7 @@ class Learned(struct.PyTreeNode):
 
 
 class Episode(struct.PyTreeNode):
-    """What happened in one episode of one world; sums over its devices."""
+    """What happened in one episode of one world; sums over its devices, or over those of one kind."""
 
     reward: jax.Array  # [T] sum over devices
     success: jax.Array  # [T] tasks that ended in time
@@ -35,9 +36,11 @@ class Episode(struct.PyTreeNode):
     latency: jax.Array  # [T] s of tasks that ended with a result (in time or late)
     parts: jax.Array  # [T, 7] s, the latency by parts, in the order of PARTS
     battery: jax.Array  # [T] J left after the slot
-    ends: jax.Array  # [End, C, P] int32 tasks by how they ended, class and place
+    ends: jax.Array  # [End, G, P] int32 tasks by how they ended, group of classes and place
     refused: jax.Array  # [End] int32 tasks dropped on arrival
-    left: jax.Array  # [D] J left at the end
+    left: jax.Array  # [D] J left at the end, not a number for devices of another kind
+    outlasting: jax.Array = struct.field(default=None)  # [] int32 tasks that outlasted the slot they were decided in
+    profiles: Any = None  # an Episode, the same for each kind of device [K, ...], where there are several
 
 
 def _one_hot(codes: jax.Array, count: int) -> jax.Array:
@@ -49,31 +52,72 @@ def count_ends(outcome: world.Outcome, ends: int, classes: int, places: int) -> 
 
     A product of one-hot matrices: exact below 2^24 devices, and many times faster on a CPU than a scatter.
     """
-    kinds = _one_hot(outcome.task_class * jnp.int8(places) + outcome.place, classes * places)
-    counts = _one_hot(outcome.result, ends).T @ kinds
+    wide = jnp.int8 if classes * places <= NARROW else jnp.int32
+    codes = outcome.task_class.astype(wide) * wide(places) + outcome.place.astype(wide)
+    counts = _one_hot(outcome.result, ends).T @ _one_hot(codes, classes * places)
     return counts.astype(jnp.int32).reshape(ends, classes, places)
 
 
-def _slot(policy: Policy, problem: Problem, carry: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-    state, ends, refused = carry
-    params = problem.params
-    act_key, draw_key = jax.random.split(key)
-    observation = problem.normalise(problem.observe(state))
-    place = policy.decide(problem, state, observation, act_key)
-    decision = world.Decision(place=place, delay=jnp.zeros(params.devices, jnp.float32))
-    after, outcome = world.advance(state, decision, world.draw(draw_key, params), params)
-    done = (outcome.result == world.End.IN_TIME) | (outcome.result == world.End.LATE)
-    ends = ends + count_ends(outcome, *ends.shape)
-    refused = refused + jnp.sum(_one_hot(outcome.refused, refused.shape[0]), axis=0).astype(jnp.int32)
-    sums = {
-        "reward": jnp.sum(problem.reward(outcome, state)),
-        "success": jnp.sum(outcome.result == world.End.IN_TIME, dtype=jnp.int32),
-        "energy": jnp.sum(outcome.energy),
+def _no_counts(problem: Problem) -> dict[str, jax.Array]:
+    return {
+        "ends": jnp.zeros((len(world.End), len(problem.groups), len(problem.decisions)), jnp.int32),
+        "refused": jnp.zeros(len(world.End), jnp.int32),
+        "outlasting": jnp.zeros((), jnp.int32),
+    }
+
+
+def _count(
+    problem: Problem, state: world.State, outcome: world.Outcome, mine: jax.Array | bool
+) -> dict[str, jax.Array]:
+    """What one slot adds to the counts of an episode, over the devices ``mine`` [D] bool."""
+    none = jnp.int8(world.End.NONE)
+    outcome = outcome.replace(
+        result=jnp.where(mine, outcome.result, none),
+        refused=jnp.where(mine, outcome.refused, none),
+        task_class=problem.group(outcome.task_class),
+    )
+    outlasts = state.job.asks & (outcome.result == none) & mine
+    return {
+        "ends": count_ends(outcome, len(world.End), len(problem.groups), len(problem.decisions)),
+        "refused": jnp.sum(_one_hot(outcome.refused, len(world.End)), axis=0).astype(jnp.int32),
+        "outlasting": jnp.sum(outlasts, dtype=jnp.int32),
+    }
+
+
+def _sum(
+    problem: Problem, state: world.State, after: world.State, outcome: world.Outcome, mine: jax.Array | bool
+) -> dict[str, jax.Array]:
+    """Sums of one slot over the devices ``mine`` [D] bool."""
+    done = ((outcome.result == world.End.IN_TIME) | (outcome.result == world.End.LATE)) & mine
+    return {
+        "reward": jnp.sum(jnp.where(mine, problem.reward(outcome, state), 0.0)),
+        "success": jnp.sum((outcome.result == world.End.IN_TIME) & mine, dtype=jnp.int32),
+        "energy": jnp.sum(jnp.where(mine, outcome.energy, 0.0)),
         "latency": jnp.sum(jnp.where(done, outcome.latency, 0.0)),
         "parts": jnp.stack([jnp.sum(jnp.where(done, getattr(outcome.passed, part), 0.0)) for part in PARTS]),
-        "battery": jnp.sum(world.remaining(after.device, params)),
+        "battery": jnp.sum(jnp.where(mine, world.remaining(after.device, problem.params), 0.0)),
     }
-    return (after, ends, refused), sums
+
+
+def _kinds(problem: Problem) -> jax.Array | None:
+    """[K, D] bool, the devices of each kind, or none where there is but one."""
+    kinds = len(problem.profiles)
+    profile = jnp.broadcast_to(problem.params.fleet.profile, (problem.params.devices,))
+    return None if kinds < 2 else profile[None, :] == jnp.arange(kinds, dtype=profile.dtype)[:, None]
+
+
+def _slot(policy: Policy, problem: Problem, kinds: jax.Array | None, carry: Any, key: jax.Array) -> tuple[Any, Any]:
+    state, counts = carry
+    act_key, draw_key = jax.random.split(key)
+    observation = problem.normalise(problem.observe(state))
+    decision = world.Decision(place=policy.decide(problem, state, observation, act_key))
+    after, outcome = world.advance(state, decision, world.draw(draw_key, problem.params), problem.params)
+    added = [_count(problem, state, outcome, True)]
+    sums = [_sum(problem, state, after, outcome, True)]
+    if kinds is not None:
+        added.append(jax.vmap(lambda mine: _count(problem, state, outcome, mine))(kinds))
+        sums.append(jax.vmap(lambda mine: _sum(problem, state, after, outcome, mine))(kinds))
+    return (after, jax.tree.map(jnp.add, counts, added)), sums
 
 
 def episode(policy: Policy, problem: Problem, key: jax.Array, slots: int) -> Episode:
@@ -86,13 +130,24 @@ def episode(policy: Policy, problem: Problem, key: jax.Array, slots: int) -> Epi
         slots: static.
     """
     start_key, slot_key = jax.random.split(key)
-    classes = problem.params.workload.probability.shape[0]
-    ends = jnp.zeros((len(world.End), classes, len(problem.decisions)), jnp.int32)
-    refused = jnp.zeros(len(world.End), jnp.int32)
-    carry = (world.init(start_key, problem.params), ends, refused)
-    step = partial(_slot, policy, problem)
-    (state, ends, refused), sums = jax.lax.scan(step, carry, jax.random.split(slot_key, slots))
-    return Episode(ends=ends, refused=refused.at[0].set(0), left=world.remaining(state.device, problem.params), **sums)
+    kinds, none = _kinds(problem), _no_counts(problem)
+    counts = [none]
+    if kinds is not None:
+        counts.append(jax.tree.map(lambda count: jnp.broadcast_to(count, (len(kinds), *count.shape)), none))
+    carry = (world.init(start_key, problem.params), counts)
+    step = partial(_slot, policy, problem, kinds)
+    (state, counts), sums = jax.lax.scan(step, carry, jax.random.split(slot_key, slots))
+    left = world.remaining(state.device, problem.params)
+    whole = _episode(counts[0], sums[0], left)
+    if kinds is None:
+        return whole
+    by_kind = jax.tree.map(lambda rows: jnp.moveaxis(rows, 0, 1), sums[1])
+    return whole.replace(profiles=_episode(counts[1], by_kind, jnp.where(kinds, left, jnp.nan)))
+
+
+def _episode(counts: dict[str, jax.Array], sums: dict[str, jax.Array], left: jax.Array) -> Episode:
+    refused = counts["refused"].at[..., world.End.NONE].set(0)
+    return Episode(**counts | {"refused": refused}, **sums, left=left)
 
 
 @typed_jit(static_argnames=("slots",))

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from offjax.baselines.lookahead import LeastEnergy, LeastLatency, Oracle
+from offjax.baselines.lookahead import LeastEnergy, LeastLatency, Oracle, couples
 from offjax.baselines.policy import Policy
-from offjax.baselines.rules import Random, Rule, all_rules
+from offjax.baselines.rules import Random, Rule, all_rules, always
 from offjax.evaluation.metrics import Result, result
 from offjax.evaluation.rollout import Episode, Learned, episode, episodes, episodes_of_many
 from offjax.problems.spec import Problem
@@ -60,7 +60,7 @@ def evaluate(
     results: dict[str, Result] = {}
 
     def row(name: str, label: str, kind: str, batch: Episode) -> None:
-        results[name] = result(name, label, kind, jax.device_get(batch), problem.params.devices)
+        results[name] = _result(name, label, kind, jax.device_get(batch), problem)
         progress(name)
 
     def alone(name: str, label: str, kind: str, policy: Policy) -> None:
@@ -80,50 +80,76 @@ def evaluate(
 
 
 def fixed_rules(problem: Problem, keys: jax.Array, slots: int) -> dict[str, Result]:
-    """Every rule that fixes a place per class; the one-place rules and the best one become rows.
+    """Every rule that fixes a place per group of classes; the one-place rules and the best one become rows.
 
     The best is chosen on the very seeds that it is reported on, which flatters it.
     """
     places = problem.decisions
-    classes = problem.params.workload.probability.shape[0]
-    tables = list(all_rules(classes, len(places)))
+    groups = len(problem.groups)
+    tables = list(all_rules(groups, len(places)))
     rules = Rule(jnp.asarray(tables, jnp.int8))
     batch = jax.device_get(episodes_of_many(rules, problem, keys, slots))
 
     def row(name: str, label: str, index: int) -> Result:
         one = jax.tree.map(lambda leaf: leaf[index : index + 1], batch)
-        return result(name, label, "rule", one, problem.params.devices)
+        return _result(name, label, "rule", one, problem)
 
-    rows = {
-        place: row(place, f"Always {place}", tables.index((index,) * classes)) for index, place in enumerate(places)
-    }
+    rows = {place: row(place, f"Always {place}", tables.index((index,) * groups)) for index, place in enumerate(places)}
     best = int(np.argmax(np.asarray(batch.reward, np.float64).sum(axis=(1, 2))))
     chosen = ", ".join(places[place] for place in tables[best])
     rows["best_fixed_rule"] = row("best_fixed_rule", f"Best fixed rule ({chosen})", best)
     return rows
 
 
+def _result(name: str, label: str, kind: str, batch: Episode, problem: Problem) -> Result:
+    return result(name, label, kind, batch, problem.params.devices, problem.groups, problem.profiles)
+
+
 def with_reference(problem: Problem, keys: jax.Array, slots: int, results: dict[str, Result]) -> Setting:
     """Name the reference.
 
-    The task-by-task oracle is exact where rewards do not depend on the battery and none would run out if it decided
-    without a look at the battery (one that looks spares the last joules, and misses the optimum all the same). Where
-    one would, every joule gets the price per device that just keeps the battery alive (Lagrange): its reward misses
-    the optimum by no more than price x joules left over. Where rewards depend on the battery it is myopic.
+    The task-by-task oracle is exact where no decision touches another task (see :func:`separates`), rewards do not
+    depend on the battery, and none would run out if it decided without a look at the battery (one that looks spares
+    the last joules, and misses the optimum all the same). Where one would, every joule gets the price per device that
+    just keeps the battery alive (Lagrange): its reward misses the optimum by no more than price x joules left over.
+    Everywhere else it is myopic.
     """
-    if getattr(problem, "remaining_battery", True):
-        return Setting(results, "myopic", "oracle", float("nan"))
+    if getattr(problem, "remaining_battery", True) or not separates(problem, keys, slots):
+        return _myopic(results)
     free = jnp.zeros((keys.shape[0], problem.params.devices), jnp.float32)
     if not results["oracle"].exhausted and bool((_priced(free, problem, keys, slots).left > 0).all()):
         return Setting(results, "exact", "oracle", 0.0)
     prices = price_energy(problem, keys, slots)
     batch = jax.device_get(_priced(prices, problem, keys, slots))
-    row = result("clairvoyant", "Clairvoyant", "reference", _lead(batch), problem.params.devices)
+    row = _result("clairvoyant", "Clairvoyant", "reference", _lead(batch), problem)
     tasks = batch.ends[:, 1:].sum()
     gap = float((np.asarray(prices, np.float64) * batch.left).sum() / tasks)
     if row.exhausted:  # no price in the range keeps every battery alive: nothing is known
         gap = float("nan")
     return Setting(results | {"clairvoyant": row}, "clairvoyant", "clairvoyant", gap)
+
+
+def _myopic(results: dict[str, Result]) -> Setting:
+    """The oracle under the name that it deserves."""
+    if "oracle" in results:
+        results = results | {"oracle": replace(results["oracle"], label="Myopic, task by task")}
+    return Setting(results, "myopic", "oracle", float("nan"))
+
+
+def separates(problem: Problem, keys: jax.Array, slots: int) -> bool:
+    """Does no decision touch another task, but through the battery?
+
+    So it is where devices share nothing, a task comes at the start of a slot whatever was decided before, and ends
+    within that slot wherever it runs: then every policy meets the same tasks, each with its lane free. The last is
+    tried on these very seeds, each place for all tasks, with batteries that never end.
+    """
+    if couples(problem.params) or problem.params.workload.arrivals.kind not in ("periodic", "bernoulli"):
+        return False
+    fleet = problem.params.fleet
+    params = problem.params.replace(fleet=fleet.replace(battery=jnp.full_like(fleet.battery, jnp.inf)))
+    lasting = problem.replace(params=params)
+    rules = [always(place, len(problem.groups)) for place in range(len(problem.decisions))]
+    return all(int(jnp.sum(episodes(rule, lasting, keys, slots).outlasting)) == 0 for rule in rules)
 
 
 def price_energy(problem: Problem, keys: jax.Array, slots: int) -> jax.Array:
@@ -161,10 +187,14 @@ def regrets(setting: Setting) -> dict[str, np.ndarray]:
 
 
 def scores(setting: Setting) -> dict[str, np.ndarray]:
-    """(R - R_random) / (R_reference - R_random) [K, S], seed by seed, for every row."""
+    """(R - R_random) / (R_reference - R_random) [K, S], seed by seed, for every row.
+
+    Not a number where the reference (a myopic one may be poor) does no better than random decisions.
+    """
     best = setting.results[setting.reference_row].samples["reward"]
     random = setting.results["random"].samples["reward"]
-    return {name: (row.samples["reward"] - random) / (best - random) for name, row in setting.results.items()}
+    range_ = np.where(best > random, best - random, np.nan)
+    return {name: (row.samples["reward"] - random) / range_ for name, row in setting.results.items()}
 
 
 def completed(setting: Setting) -> Setting:

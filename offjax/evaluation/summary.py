@@ -14,7 +14,8 @@ REFERENCE_NOTES = {
     "exact": "the best place of every task; no decision touches a later reward, so nothing does better",
     "clairvoyant": "every joule priced so that each battery just lasts; it misses the optimum by at most {gap:.1e} "
     "reward per task",
-    "myopic": "the best place of every task for itself; the battery ties tasks together, so a policy may do better",
+    "myopic": "the best place of every task as if nobody else were there and nothing changed; batteries, waiting or "
+    "others tie tasks together here, so a policy may do better",
 }
 
 
@@ -31,8 +32,9 @@ def summarise(setting: Setting) -> dict[str, Any]:
 
 
 def summarise_policy(row: Result) -> dict[str, Any]:
-    """One row: ``{"mean", "ci95"}`` of every quantity, and where its time and its tasks went."""
+    """One row: ``{"mean", "ci95"}`` of every quantity, where its time and its tasks went, and all that by profile."""
     numbers = {name: row.estimate(name).to_dict() for name in QUANTITIES if name in row.samples}
+    by_profile = {name: summarise_policy(own) for name, own in row.profiles.items()}
     return {
         "label": row.label,
         "kind": row.kind,
@@ -41,6 +43,7 @@ def summarise_policy(row: Result) -> dict[str, Any]:
         "drops": {cause: value.to_dict() for cause, value in row.drops.items()},
         "late": row.late.to_dict(),
         "decisions": row.decisions,
+        **({"profiles": by_profile} if by_profile else {}),
     }
 
 

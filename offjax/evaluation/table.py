@@ -1,5 +1,6 @@
 """The table of a setting, for a terminal."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,19 +8,25 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from offjax.evaluation.notation import DASH
+
 
 def pair(value: Mapping[str, float], scale: float = 1.0, digits: int = 3) -> str:
-    """Mean and interval of a quantity, in fixed digits."""
+    """Mean and interval of a quantity, in fixed digits; a dash where there is none."""
+    if math.isnan(value["mean"]):
+        return DASH
     return f"{value['mean'] * scale:.{digits}f} ±{value['ci95'] * scale:.{digits}f}"
 
 
 def scientific(value: Mapping[str, float]) -> str:
-    """Mean and interval of a quantity that spans decades."""
+    """Mean and interval of a quantity that spans decades; a dash where there is none."""
+    if math.isnan(value["mean"]):
+        return DASH
     return f"{value['mean']:.2e} ±{value['ci95']:.0e}"
 
 
 def render(title: str, summary: Mapping[str, Any]) -> Group:
-    """Two tables: what every policy earns, and where its time and its tasks go.
+    """Tables: what every policy earns, where its time and its tasks go, and both by profile of a mixed fleet.
 
     Args:
         title: names the setting.
@@ -27,7 +34,9 @@ def render(title: str, summary: Mapping[str, Any]) -> Group:
     """
     policies = sorted(summary["policies"].values(), key=lambda row: -row["reward"]["mean"])
     note = Text(f"score and regret against: {summary['reference']} ({summary['reference_note']})", style="dim")
-    return Group(Text(f"\n{title}", style="bold"), note, _earnings(policies), _whereabouts(policies))
+    tables = [_earnings(policies), _whereabouts(policies)]
+    tables += [_by_profile(policies)] if "profiles" in policies[0] else []
+    return Group(Text(f"\n{title}", style="bold"), note, *tables)
 
 
 def _style(row: Mapping[str, Any]) -> str:
@@ -67,6 +76,32 @@ def _whereabouts(policies: list[Mapping[str, Any]]) -> Table:
         times = [pair(row["latency_parts_s"][part], 1e3, 2) for part in parts]
         ends = [pair(row["late"], 100), *(pair(row["drops"][cause], 100) for cause in causes)]
         table.add_row(row["label"], *times, *ends, style=_style(row))
+    return table
+
+
+def _by_profile(policies: list[Mapping[str, Any]]) -> Table:
+    """A row for every policy and kind of device."""
+    rows = [(policy, name, own) for policy in policies for name, own in policy["profiles"].items()]
+    numbers = [own for _, _, own in rows]
+    causes = [name for name in numbers[0]["drops"] if _any(numbers, "drops", name)]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("policy", no_wrap=True)
+    table.add_column("profile", no_wrap=True)
+    heads = ["reward/task", "success %", "energy mJ", "latency ms", "battery J", "late %"]
+    for head in heads + [f"{cause.replace('_', ' ')} %" for cause in causes]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for policy, name, own in rows:
+        table.add_row(
+            policy["label"],
+            name,
+            scientific(own["reward"]),
+            pair(own["success"], 100, 1),
+            pair(own["energy_j"], 1e3, 1),
+            pair(own["latency_s"], 1e3, 2),
+            pair(own["battery_j"], digits=0),
+            *(pair(share, 100, 1) for share in (own["late"], *(own["drops"][cause] for cause in causes))),
+            style=_style(policy),
+        )
     return table
 
 

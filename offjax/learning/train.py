@@ -103,7 +103,7 @@ def move(
     params = problem.params
     asked = state.job.asks & ~problem.terminated(state)
     transitions = decided(transitions, observation, decision, asked)
-    answer = world.Decision(place=decision.astype(jnp.int8), delay=jnp.zeros(params.devices, jnp.float32))
+    answer = world.Decision(place=decision.astype(jnp.int8))
     after, outcome = world.advance(state, answer, world.draw(key, params), params)
     reward = problem.reward(outcome, state)
     seen = look(problem, after)

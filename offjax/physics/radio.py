@@ -37,13 +37,13 @@ def path_loss_inf_sh(distance: jax.Array, carrier: jax.Array) -> jax.Array:
 
 
 def channel_gain(path_loss: jax.Array, shadowing: jax.Array) -> jax.Array:
-    """Linear channel gain, equation (4): h = -PL - SF in dB.
+    """Channel gain in dB, equation (4): h = -PL - SF.
 
     Args:
         path_loss: dB.
         shadowing: dB, normal with mean zero.
     """
-    return from_db(-(path_loss + shadowing))
+    return -(path_loss + shadowing)
 
 
 def shannon_rate(bandwidth: jax.Array, power: jax.Array, gain: jax.Array, noise: jax.Array) -> jax.Array:

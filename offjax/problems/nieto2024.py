@@ -5,35 +5,26 @@ base station, or in the cloud. Energy is to be saved and deadlines are to be met
 numbers that the paper states, ``figures`` those that its drawn curves imply where the two differ.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from offjax.errors import ConfigError
 from offjax.physics.fibre import fibre_rate, propagation_delay
-from offjax.physics.radio import to_db, watt_from_dbm
+from offjax.physics.radio import watt_from_dbm
+from offjax.problems.fleet import Profile, make_fleet
+from offjax.problems.scenario import Scenario, make_schedule
 from offjax.problems.spec import Feature
-from offjax.workload.arrivals import periodic
+from offjax.workload.arrivals import Arrivals, periodic
+from offjax.workload.dealt import GROUPS, DeadlineModel, DealtTasks, make_workload, size_groups
 from offjax.workload.tasks import Workload
-from offjax.world import (
-    End,
-    Fleet,
-    Outcome,
-    Params,
-    Radio,
-    Schedule,
-    Servers,
-    State,
-    no_steps,
-    per_device,
-    remaining,
-    windows,
-)
-
-Spans = Sequence[tuple[int, int]]
+from offjax.world import End, Outcome, Params, Radio, Servers, State, per_device, remaining
 
 # Fig. 3 of the paper: distances of its 20 devices to the base station, m.
 FIGURE_DISTANCES = (
@@ -54,13 +45,15 @@ MIXES = {
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """What fails when: spans of slots [start, stop), counted from 0."""
+class Sharing:
+    """What the devices of a cell share, and how that is resolved; the default is the paper's: nothing."""
 
-    mec: Spans = ()  # the edge server has no free resources
-    cloud: Spans = ()  # the cloud server is down
-    link: Spans = ()  # the radio link is lost
-    backhaul: Spans = ()  # the fibre to the cloud is cut
+    coupling: str = "none"  # or "slot", "exact"
+    uplink: str = "fixed"  # 1/20 of the band for each; or "active" (all of it, shared), "cell" (``cell_rate``)
+    downlink: str = "fixed"  # ``downlink_rate`` for each; or "active" (shared), "cell" (``cell_rate``)
+    queue: str = "none"  # or "fifo", "ps": of every edge server
+    cell_rate: float = math.inf  # bit/s, what the air of a cell carries in all
+    downlink_rate: float = math.inf  # bit/s; infinite and "fixed": the download is neglected, as in the paper
 
 
 @dataclass(frozen=True)
@@ -118,6 +111,9 @@ class Nieto2024(struct.PyTreeNode):
     horizon: jax.Array  # [] int32 slots
     remaining_battery: bool = struct.field(pytree_node=False)
     features: tuple[Feature, ...] = struct.field(pytree_node=False)
+    groups: tuple[str, ...] = struct.field(pytree_node=False, default=("class1", "class2", "class3"))
+    profiles: tuple[str, ...] = struct.field(pytree_node=False, default=("ue",))
+    class_group: jax.Array | None = None  # [C] int8 group of each class, where it is not the class itself
 
     @property
     def name(self) -> str:
@@ -129,14 +125,20 @@ class Nieto2024(struct.PyTreeNode):
         """Places 0, 1, 2: the actions of the paper."""
         return DECISIONS
 
+    def group(self, task_class: jax.Array) -> jax.Array:
+        """[D] int8 index into ``groups`` of the task's class [D]."""
+        return task_class if self.class_group is None else self.class_group[task_class.astype(jnp.int32)]
+
     def observe(self, state: State) -> jax.Array:
         """Observation (17): battery J, R^n, R^m, R^C cycles/s, gain dB, class 1..3, as [D, 6].
 
-        A lost link is seen as the lowest gain of the range; the task's size is not observed.
+        A lost link is seen as the lowest gain of the range; the task's size is not observed. Tasks of a set have no
+        class to be known by: their upload in bits, computing size in cycles and the time in s that is left until
+        their deadline are observed instead (paper B), as [D, 8].
         """
         params, devices = self.params, self.params.devices
         low, high = GAIN_RANGE
-        gain = jnp.clip(to_db(state.device.gain), low, high)
+        gain = jnp.clip(state.device.gain, low, high)
         return jnp.stack(
             [
                 remaining(state.device, params),
@@ -144,10 +146,17 @@ class Nieto2024(struct.PyTreeNode):
                 per_device(state.cell.told[:, 0], params),
                 per_device(state.cell.told[:, 1], params),
                 jnp.where(per_device(state.cell.up, params), gain, low),
-                state.job.task_class.astype(jnp.float32) + 1.0,
+                *self._observe_task(state),
             ],
             axis=-1,
         )
+
+    def _observe_task(self, state: State) -> list[jax.Array]:
+        job = state.job
+        if self.class_group is None:
+            return [job.task_class.astype(jnp.float32) + 1.0]
+        time_left = jnp.clip(job.deadline - job.passed.wait, 0.0, self.features[-1].high)
+        return [job.left.uplink, job.left.service, time_left]
 
     def normalise(self, observation: jax.Array) -> jax.Array:
         """[..., 6] min-max to 0..1; the paper does not say how it scaled its inputs (guess)."""
@@ -183,6 +192,15 @@ def make(
     devices: int = CELL,
     devices_per_cell: int | None = None,
     horizon: int = 2000,
+    *,
+    slot_duration: float = 1.0,
+    arrivals: Arrivals | None = None,
+    buffer: int = 1,
+    deadline: DeadlineModel = DeadlineModel(),  # noqa: B008 (frozen)
+    sharing: Sharing = Sharing(),
+    server_speeds: tuple[float, float] = (1e9, 10e9),
+    fleet: Sequence[Profile] = (Profile(),),
+    task_set: DealtTasks | None = None,
 ) -> Nieto2024:
     """The problem as a pytree of numbers.
 
@@ -193,6 +211,14 @@ def make(
         devices: in cells, each with a base station and an edge server of its own.
         devices_per_cell: 20 where there are that many; a device's sub-band is 1/20 of the band in any case.
         horizon: slots of an episode.
+        slot_duration: s; one is a guess, long enough for any task (the paper's step has no length).
+        arrivals: when tasks come, a task per slot if not given; a task set brings its own releases.
+        buffer: tasks that may wait on a device.
+        deadline: factor and fixed part of the deadlines.
+        sharing: what couples the devices of a cell; nothing in the paper.
+        server_speeds: edge server and cloud, cycles/s (Table 2).
+        fleet: profiles of devices, dealt over every cell; one kind in the paper (Table 2).
+        task_set: a set of periodic tasks in place of the classes of Table 3; ``mix`` is not used then.
 
     Raises:
         ConfigError: an unknown preset, scenario or mix, or devices that do not fill their cells.
@@ -205,25 +231,35 @@ def make(
     if devices < 1 or per_cell < 1 or devices % per_cell:
         raise ConfigError("devices", devices, f"it must be a positive multiple of devices_per_cell = {per_cell}")
     numbers = PRESETS[preset]
+    what = scenario if isinstance(scenario, Scenario) else numbers.scenarios[scenario]
+    if task_set is None:
+        workload = _workload(numbers, mix, arrivals or periodic(1), deadline)
+    else:
+        workload = make_workload(task_set, deadline, server_speeds[0], (devices, per_cell), (horizon, slot_duration))
     params = Params(
-        slot_duration=_f32(1.0),  # guess: long enough for any task; the paper's step has no length
-        workload=_workload(numbers, mix),
-        fleet=_fleet(),
-        radio=_radio(numbers, scenario if isinstance(scenario, str) else "scenario1"),
-        servers=_servers(),
-        schedule=_schedule(scenario if isinstance(scenario, Scenario) else numbers.scenarios[scenario]),
+        slot_duration=_f32(slot_duration),
+        workload=workload,
+        fleet=make_fleet(fleet, devices, per_cell),
+        radio=_radio(numbers, scenario if isinstance(scenario, str) else "scenario1", sharing),
+        servers=_servers(server_speeds, what),
+        schedule=make_schedule(what, devices // per_cell),
         devices=devices,
         access_points=devices // per_cell,
         cloud=(False, True),
+        buffer=buffer,
         placement="uniform" if numbers.distances is None else "given",
+        **_structure(sharing, what),
     )
     params = _place(params, numbers)
+    groups = {} if task_set is None else _size_groups(workload)
     return Nieto2024(
         params=params,
         failure_reward=_f32(-0.1),
         horizon=jnp.asarray(horizon, jnp.int32),
         remaining_battery=numbers.remaining_battery,
-        features=_features(params),
+        features=_features(params, sized=task_set is not None),
+        profiles=tuple(profile.name for profile in fleet),
+        **groups,
     )
 
 
@@ -236,7 +272,26 @@ def _f32(value: object) -> jax.Array:
     return jnp.asarray(value, jnp.float32)
 
 
-def _workload(numbers: Preset, mix: str) -> Workload:
+def _structure(sharing: Sharing, scenario: Scenario) -> dict[str, Any]:
+    """What a world has and what couples in it: the static fields of its numbers."""
+    neglected = sharing.downlink == "fixed" and math.isinf(sharing.downlink_rate)
+    return {
+        "coupling": sharing.coupling,
+        "uplink": sharing.uplink,
+        "downlink": "none" if neglected else sharing.downlink,
+        "queue": () if sharing.queue == "none" else (sharing.queue, "none"),
+        "outage": scenario.outage,
+        "redundant": scenario.redundant,
+        "impaired": scenario.impaired,
+    }
+
+
+def _size_groups(workload: Workload) -> dict[str, Any]:
+    group = size_groups(workload)
+    return {"class_group": jnp.asarray(group), "groups": GROUPS[: int(group.max()) + 1]}
+
+
+def _workload(numbers: Preset, mix: str, arrivals: Arrivals, deadline: DeadlineModel) -> Workload:
     """Table 3; D counts in KB for the deadline and in bits for the cycles and the upload."""
     bits = numbers.bits_per_kilobyte
     return Workload(
@@ -247,70 +302,41 @@ def _workload(numbers: Preset, mix: str) -> Workload:
         result_per_bit=_f32([0.0, 0.0, 0.0]),  # the paper neglects the download
         deadline_per_bit=_f32([0.5e-3 / bits, 1e-3 / bits, 2e-3 / bits]),
         deadline_per_cycle=_f32([0.0, 0.0, 0.0]),
-        deadline_fixed=_f32(0.0),
-        factor_low=_f32(1.0),
-        factor_high=_f32(1.0),
-        arrivals=periodic(1),
+        deadline_fixed=_f32(deadline.fixed),
+        factor_low=_f32(deadline.factors[0]),
+        factor_high=_f32(deadline.factors[1]),
+        arrivals=arrivals,
+        deadline=deadline.kind,
     )
 
 
-def _fleet() -> Fleet:
-    """Table 2, UE."""
-    return Fleet(
-        speed=_f32(40e6),
-        energy_coefficient=_f32(1e-21),
-        battery=_f32(4000.0),
-        idle_power=_f32(0.1),
-        transmit_power=_f32(watt_from_dbm(30.0)),
-        receive_power=_f32(0.0),
-        update_power=_f32(0.0),
-        profile=jnp.asarray(0, jnp.int8),
-    )
-
-
-def _radio(numbers: Preset, scenario: str) -> Radio:
+def _radio(numbers: Preset, scenario: str, sharing: Sharing) -> Radio:
     """Table 2, communications; the carrier follows from Fig. 6 (3.5045 GHz fitted)."""
     return Radio(
-        bandwidth=_f32(100e6 / CELL),
-        cell_rate=_f32(jnp.inf),
+        bandwidth=_f32(100e6 if sharing.uplink == "active" else 100e6 / CELL),
+        cell_rate=_f32(sharing.cell_rate),
         noise=_f32(watt_from_dbm(numbers.noise_dbm)),
         carrier=_f32(3.5e9),
         shadowing=_f32(numbers.shadowing[scenario]),
-        downlink_rate=_f32(jnp.inf),
+        downlink_rate=_f32(sharing.downlink_rate),
         area=_f32(100.0),
         nearest=_f32(1.0),
         distance=_f32(0.0),
     )
 
 
-def _servers() -> Servers:
+def _servers(speeds: tuple[float, float], scenario: Scenario) -> Servers:
     """Table 2, edge server and cloud; equations (11) and (12)."""
-    fibre = fibre_rate(capacity=100e9, levels=16.0, overhead=0.10, error_correction=0.20)
+    rate = fibre_rate(capacity=100e9, levels=16.0, overhead=0.10, error_correction=0.20)
+    delay = 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)
     return Servers(
-        speed=_f32([1e9, 10e9]),
+        speed=_f32(speeds),
         share_low=_f32([0.8, 1.0]),
         share_high=_f32([1.0, 1.0]),
-        backhaul_rate=_f32([jnp.inf, fibre]),
-        backhaul_delay=_f32([0.0, 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)]),
-        backup_rate=_f32([jnp.inf, fibre]),
-        backup_delay=_f32([0.0, 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)]),
-    )
-
-
-def _schedule(scenario: Scenario) -> Schedule:
-    return Schedule(
-        link=windows([list(scenario.link)], least=4),
-        backhaul=windows([list(scenario.backhaul)], least=4),
-        backup=windows([[]]),
-        server=windows([list(scenario.mec), list(scenario.cloud)], least=4),
-        load=no_steps(2),
-        traffic=no_steps(),
-        traffic_rate=_f32(0.0),
-        delay=no_steps(),
-        jitter=no_steps(),
-        correlation=_f32(0.0),
-        failover=jnp.asarray(0, jnp.int32),
-        timeout=_f32(0.0),
+        backhaul_rate=_f32([jnp.inf, rate]),
+        backhaul_delay=_f32([0.0, delay]),
+        backup_rate=_f32([jnp.inf, rate if scenario.backup_rate is None else scenario.backup_rate]),
+        backup_delay=_f32([0.0, delay if scenario.backup_delay is None else scenario.backup_delay]),
     )
 
 
@@ -322,13 +348,26 @@ def _place(params: Params, numbers: Preset) -> Params:
     return params.replace(radio=params.radio.replace(distance=distances))
 
 
-def _features(params: Params) -> tuple[Feature, ...]:
+def _features(params: Params, sized: bool) -> tuple[Feature, ...]:
+    """What is observed, with ranges that hold for every profile of the fleet."""
     speeds = [float(speed) for speed in params.servers.speed]
     return (
-        Feature("battery", "J", 0.0, float(params.fleet.battery)),
-        Feature("device_speed", "cycles/s", 0.0, float(params.fleet.speed)),
+        Feature("battery", "J", 0.0, float(jnp.max(params.fleet.battery))),
+        Feature("device_speed", "cycles/s", 0.0, float(jnp.max(params.fleet.speed))),
         Feature("mec_free", "cycles/s", 0.0, speeds[0]),
         Feature("cloud_free", "cycles/s", 0.0, speeds[1]),
         Feature("channel_gain", "dB", *GAIN_RANGE),
-        Feature("task_class", "1", 1.0, 3.0),
+        *(_task_features(params.workload) if sized else [Feature("task_class", "1", 1.0, 3.0)]),
     )
+
+
+def _task_features(workload: Workload) -> list[Feature]:
+    bits = np.asarray(workload.bits_high, np.float64)
+    cycles = bits * workload.cycles_per_bit
+    factor = float(workload.factor_high) if workload.deadline == "uniform" else 1.0
+    allowed = factor * np.max(cycles * workload.deadline_per_cycle) + float(workload.deadline_fixed)
+    return [
+        Feature("task_bits", "bit", 0.0, float(bits.max())),
+        Feature("task_cycles", "cycles", 0.0, float(cycles.max())),
+        Feature("time_left", "s", 0.0, 1.0 if workload.deadline == "none" else float(allowed)),
+    ]

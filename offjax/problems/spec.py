@@ -1,7 +1,7 @@
 """What a problem is to everybody else: features that are observed, decisions, rewards, and a world."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import jax
 
@@ -35,6 +35,20 @@ class Problem(Protocol):
     @property
     def decisions(self) -> tuple[str, ...]:
         """Names of the places, in order of their number."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of task classes that fixed rules and tables tell apart."""
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Names of the kinds of devices, in the order of ``params.fleet.profile``."""
+
+    def replace(self, **changes: Any) -> Self:
+        """The problem with other numbers."""
+
+    def group(self, task_class: jax.Array) -> jax.Array:
+        """[D] integer, index into ``groups`` of each task's class."""
 
     def observe(self, state: State) -> jax.Array:
         """[D, F] in physical units."""

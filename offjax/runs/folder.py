@@ -118,9 +118,14 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def json_text(data: Any) -> str:
+    """Data as JSON; NaN and infinities become null, because JSON has none."""
+    return json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+
+
 def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file at once; NaN and infinities become null, because JSON has none."""
-    write_text(path, json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON file at once, see :func:`json_text`."""
+    write_text(path, json_text(data) + "\n")
 
 
 def cannot_write(path: Path, error: OSError) -> MachineError:

@@ -1,6 +1,6 @@
 """The lane of each device: which job it takes, and the tasks that wait for it."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,45 @@ def idle_job(params: Params) -> Job:
     """A lane with nothing to do, for each device."""
     zero = jnp.zeros(params.devices, jnp.float32)
     byte = jnp.zeros(params.devices, jnp.int8)
+    stalls, queues, results = params.outage == "stall", "fifo" in params.queues, params.downlink != "none"
+
+    def zero_where(there: bool) -> Any:
+        return zero if there else None
+
     return Job(
         kind=byte + jnp.int8(Kind.NONE),
         place=byte - jnp.int8(1),
         asks=jnp.zeros(params.devices, bool),
         task_class=byte.astype(class_type(params.workload)),
-        left=Left(*[zero] * 7),
-        passed=Passed(*[zero] * 7),
+        left=Left(
+            decide=zero_where(params.delays),
+            uplink=zero,
+            backhaul=zero,
+            ahead=zero_where(queues),
+            service=zero,
+            downlink=zero_where(results),
+            hold=zero_where(params.updates),
+        ),
+        passed=Passed(
+            wait=zero,
+            decide=zero,
+            uplink=zero,
+            backhaul=zero,
+            queue=zero_where(queues or stalls),
+            service=zero,
+            downlink=zero_where(results),
+        ),
         deadline=zero,
         energy=zero,
         credit=zero,
-        **({"stalled": zero} if params.outage == "stall" else {}),
+        stalled=zero_where(stalls),
     )
+
+
+def phases_of(bits: jax.Array, cycles: jax.Array, result_bits: jax.Array, none: Left) -> Left:
+    """What a job has before it, in a world with the phases of ``none``."""
+    left = none.replace(uplink=bits, service=cycles)
+    return left if none.downlink is None else left.replace(downlink=result_bits)
 
 
 def empty_pending(params: Params, places: int) -> Pending:
@@ -70,7 +97,7 @@ def task_job(tasks: Tasks, came: jax.Array, start: jax.Array, params: Params) ->
         kind=jnp.full_like(job.kind, Kind.TASK),
         asks=jnp.ones_like(job.asks),
         task_class=tasks.task_class,
-        left=job.left.replace(uplink=tasks.bits, service=tasks.cycles, downlink=tasks.result_bits),
+        left=phases_of(tasks.bits, tasks.cycles, tasks.result_bits, job.left),
         passed=job.passed.replace(wait=start - came),
         deadline=tasks.deadline,
         credit=-start,
@@ -80,7 +107,7 @@ def task_job(tasks: Tasks, came: jax.Array, start: jax.Array, params: Params) ->
 def update_job(update: Update, start: jax.Array, cell: CellState, jitter: jax.Array | None, params: Params) -> Job:
     """A training job that goes to a server like a task, from ``start`` [D] s relative to the coming slot on."""
     job = idle_job(params)
-    left = job.left.replace(uplink=update.bits, service=update.cycles, downlink=update.result_bits)
+    left = phases_of(update.bits, update.cycles, update.result_bits, job.left)
     job = job.replace(kind=jnp.full_like(job.kind, Kind.UPDATE), left=left, credit=-start)
     return send(job, update.place, cell, jitter, params)
 
@@ -103,9 +130,10 @@ def send(job: Job, place: jax.Array, cell: CellState, jitter: jax.Array | None, 
     left = job.left.replace(
         uplink=jnp.where(remote, job.left.uplink, 0.0),
         backhaul=jnp.where(remote, crossing, 0.0),
-        downlink=jnp.where(remote, job.left.downlink, 0.0),
     )
-    if "fifo" in params.queues:
+    if left.downlink is not None:
+        left = left.replace(downlink=jnp.where(remote, left.downlink, 0.0))
+    if left.ahead is not None:
         first_in_first_out = jnp.asarray([queue == "fifo" for queue in params.queues])
         left = left.replace(ahead=jnp.where(remote & pick(first_in_first_out, index), -1.0, 0.0))
     return job.replace(place=place, left=left)
@@ -127,7 +155,11 @@ def decide(state: State, decision: Decision, params: Params) -> tuple[Job, Updat
     job = state.job
     answered = job.asks & (decision.place >= 0)
     decided = send(job, decision.place, state.cell, state.device.jitter, params)
-    decided = decided.replace(asks=jnp.zeros_like(job.asks), left=decided.left.replace(decide=decision.delay))
+    decided = decided.replace(asks=jnp.zeros_like(job.asks))
+    if decision.delay is not None:
+        if job.left.decide is None:
+            raise ValueError("decision.delay: in this world decisions take no time; make its params with delays=True")
+        decided = decided.replace(left=decided.left.replace(decide=decision.delay))
     update = state.update
     if decision.update is not None:
         if update is None:
@@ -215,7 +247,8 @@ def admit(
     Returns:
         lanes, buffers, and the End [D] int8 of tasks that were refused.
     """
-    undecided = (job.kind == Kind.TASK) & (job.asks | (job.left.decide > 0))
+    waits_for_answer = job.asks if job.left.decide is None else job.asks | (job.left.decide > 0)
+    undecided = (job.kind == Kind.TASK) & waits_for_answer
     cause = jnp.where(undecided, jnp.int8(End.NO_DECISION), jnp.int8(End.BUFFER_FULL))
     waits = came & ~free
     job = select(came & free, task_job(tasks, instant, jnp.maximum(since, instant), params), job)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from offjax.physics.radio import shannon_rate, transmission_energy
+from offjax.physics.radio import from_db, shannon_rate, transmission_energy
 from offjax.world.records import Params, State
 
 
@@ -85,7 +85,7 @@ def air_rate(own: jax.Array, sharing: str, state: State, params: Params) -> jax.
 def uplink(state: State, params: Params) -> Link:
     """The uplink of every device in this slot; rates of a band are equation (5) of [29]."""
     fleet, radio = params.fleet, params.radio
-    own = shannon_rate(radio.bandwidth, fleet.transmit_power, state.device.gain, radio.noise)
+    own = shannon_rate(radio.bandwidth, fleet.transmit_power, from_db(state.device.gain), radio.noise)
     rate = air_rate(own, params.uplink, state, params)
     return Link(rate=rate, up=per_device(state.cell.up, params), power=fleet.transmit_power)
 

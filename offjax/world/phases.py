@@ -1,5 +1,7 @@
 """One slot of every lane: a job moves through its phases for as long as its time budget lasts."""
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -19,15 +21,13 @@ class Run(struct.PyTreeNode):
     """A job under way within one slot."""
 
     job: Job
-    start: jax.Array  # [D] s, when it started relative to the slot
     budget: jax.Array  # [D] s it still has in this slot
-    used: jax.Array  # [D] s it has used in this slot
     end: jax.Array  # [D] int8 End, NONE while it goes on
     joules: jax.Array  # [D] J drawn in this slot
 
-    def finish_time(self) -> jax.Array:
-        """[D] s relative to the slot: when it stopped using its budget."""
-        return self.start + self.used
+    def time(self, params: Params) -> jax.Array:
+        """[D] s relative to the slot's start: how far it has come."""
+        return params.slot_duration - self.budget
 
 
 def start_run(job: Job, alive: jax.Array, params: Params) -> Run:
@@ -38,21 +38,18 @@ def start_run(job: Job, alive: jax.Array, params: Params) -> Run:
     budget = jnp.where((job.kind == Kind.NONE) | ~alive, 0.0, params.slot_duration + job.credit)
     return Run(
         job=job.replace(credit=jnp.zeros_like(job.credit)),
-        start=-job.credit,
         budget=budget,
-        used=jnp.zeros_like(budget),
         end=jnp.full(budget.shape, End.NONE, jnp.int8),
         joules=jnp.zeros_like(budget),
     )
 
 
-def charge(run: Run, part: str, time: jax.Array, joules: jax.Array) -> Run:
+def charge(run: Run, part: str, time: jax.Array, joules: jax.Array | float = 0.0) -> Run:
     """Let ``time`` pass in one part of the latency, at a price."""
     passed = run.job.passed.replace(**{part: getattr(run.job.passed, part) + time})
     return run.replace(
         job=run.job.replace(passed=passed),
         budget=jnp.maximum(run.budget - time, 0.0),
-        used=run.used + time,
         joules=run.joules + joules,
     )
 
@@ -87,7 +84,7 @@ def halt(run: Run, where: jax.Array, part: str, cause: End, params: Params) -> R
         return drop(run, now, cause)
     patience = jnp.maximum(params.schedule.timeout - run.job.stalled, 0.0)
     time = jnp.where(now, jnp.minimum(run.budget, patience), 0.0)
-    run = charge(run, part, time, jnp.zeros_like(time))
+    run = charge(run, part, time)
     run = run.replace(job=run.job.replace(stalled=run.job.stalled + time))
     over = run.job.stalled >= params.schedule.timeout
     run = drop(run, now & over, cause)
@@ -99,12 +96,14 @@ def pass_decide(run: Run, cell: CellState, params: Params) -> Run:
 
     A device decides for itself with delay zero; an undecided job spends the whole slot here.
     """
-    left, budget = run.job.left.decide, open_budget(run)
+    left, budget, asks = run.job.left.decide, open_budget(run), run.job.asks
+    if left is None:
+        return charge(run, "decide", jnp.where(asks, budget, 0.0))
     loop_up = per_device(cell.up & cell.backhaul_up, params)
     time, rest = serve(left, jnp.float32(1), budget, SLACK * params.slot_duration)
-    stands = run.job.asks | (~loop_up & (left > 0))
+    stands = asks | (~loop_up & (left > 0))
     run = keep(run, "decide", jnp.where(stands, left, rest))
-    return charge(run, "decide", jnp.where(stands, budget, time), jnp.zeros_like(time))
+    return charge(run, "decide", jnp.where(stands, budget, time))
 
 
 def share(left: jax.Array, rate: jax.Array, run: Run, params: Params) -> tuple[jax.Array, jax.Array]:
@@ -121,12 +120,14 @@ def share(left: jax.Array, rate: jax.Array, run: Run, params: Params) -> tuple[j
     if params.coupling == "slot":
         sharers = sharing.shares_slot(by_cell(need, params), by_cell(budget, params), slot)
         return serve(left, rate / sharers.reshape(left.shape), budget, slack)
-    join = run.finish_time()
+    join = run.time(params)
     early, early_time = start_early(need, join, params)
     time, rest = sharing.share_exact(by_cell(need - early, params), by_cell(join, params), slot, slack)
     time, rest = time.reshape(left.shape), rest.reshape(left.shape)
     time = jnp.where(rest > 0, budget, early_time + time)
-    return time, jnp.where(need > 0, rest * rate, left)
+    moves = (need > 0) & (need < jnp.inf)
+    instant = (need <= 0) & (budget > 0)  # an infinite rate needs no time; without a rate nothing ever moves
+    return time, jnp.where(moves, rest * rate, jnp.where(instant, 0.0, left))
 
 
 def start_early(need: jax.Array, join: jax.Array, params: Params) -> tuple[jax.Array, jax.Array]:
@@ -148,7 +149,7 @@ def pass_air(run: Run, phase: str, link: Link, mode: str, cause: End, params: Pa
         time, delivered, joules = transmit(left, link, open_budget(run), SLACK * params.slot_duration)
         return charge(keep(run, phase, left - delivered), phase, time, joules)
     time, rest = share(left, link.rate, run, params)
-    own = (left - rest) / link.rate if mode == "cell" else time
+    own = (left - rest) / params.radio.cell_rate if mode == "cell" else time
     return charge(keep(run, phase, rest), phase, time, transmission_energy(link.power, own))
 
 
@@ -158,7 +159,7 @@ def pass_backhaul(run: Run, cell: CellState, params: Params) -> Run:
     down = on_server(run.job.place, params.cloud) & ~per_device(cell.backhaul_up, params)
     run = halt(run, (left > 0) & down, "backhaul", End.LINK_LOST, params)
     time, rest = serve(left, jnp.float32(1), open_budget(run), SLACK * params.slot_duration)
-    return charge(keep(run, "backhaul", rest), "backhaul", time, jnp.zeros_like(time))
+    return charge(keep(run, "backhaul", rest), "backhaul", time)
 
 
 def on_server(place: jax.Array, chosen: tuple[bool, ...]) -> jax.Array:
@@ -198,11 +199,20 @@ def join_queues(run: Run, server: ServerState, params: Params) -> tuple[Run, jax
         pace = jnp.where(works, speed, 1.0)
         joins = by_cell(arrived & (run.job.place == index + 1), params) & works[:, None]
         work = jnp.where(joins, by_cell(left.service, params) / pace[:, None], 0.0)
-        join = by_cell(run.finish_time(), params)
+        join = by_cell(run.time(params), params)
         found, after = find_ahead(work, join, backlog[:, index] / pace, params.slot_duration)
         ahead = jnp.where(joins.reshape(ahead.shape), (found * pace[:, None]).reshape(ahead.shape), ahead)
-        backlog = backlog.at[:, index].set(jnp.where(works, after * pace, backlog[:, index]))
+        kept = backlog[:, index]
+        if params.outage == "stall":  # a server that drops has lost its work already
+            kept = jnp.where(waiting(run, index, params), kept, 0.0)
+        backlog = backlog.at[:, index].set(jnp.where(works, after * pace, kept))
     return keep(run, "ahead", ahead), backlog
+
+
+def waiting(run: Run, index: int, params: Params) -> jax.Array:
+    """[A] bool: are there jobs at FIFO server ``index`` that have joined and not been dropped?"""
+    there = (run.job.place == index + 1) & (run.job.left.ahead >= 0) & (run.end == End.NONE)
+    return jnp.any(by_cell(there & (run.job.left.service > 0), params), axis=1)
 
 
 def pass_server(run: Run, server: ServerState, params: Params) -> tuple[Run, jax.Array]:
@@ -218,7 +228,7 @@ def pass_server(run: Run, server: ServerState, params: Params) -> tuple[Run, jax
         run, backlog = join_queues(run, server, params)
         left = run.job.left.ahead
         time, rest = serve(jnp.maximum(left, 0.0), speed, open_budget(run), SLACK * params.slot_duration)
-        run = charge(keep(run, "ahead", jnp.where(left > 0, rest, left)), "queue", time, jnp.zeros_like(time))
+        run = charge(keep(run, "ahead", jnp.where(left > 0, rest, left)), "queue", time)
     return run_service(run, speed, power, params), backlog
 
 
@@ -240,7 +250,8 @@ def pass_all(run: Run, state: State, params: Params) -> tuple[Run, jax.Array]:
     run = pass_air(run, "uplink", uplink(state, params), params.uplink, End.LINK_LOST, params)
     run = pass_backhaul(run, state.cell, params)
     run, backlog = pass_server(run, state.server, params)
-    run = pass_air(run, "downlink", downlink(state, params), params.downlink, End.RESULT_LOST, params)
+    if params.downlink != "none":
+        run = pass_air(run, "downlink", downlink(state, params), params.downlink, End.RESULT_LOST, params)
     return run, backlog
 
 
@@ -250,13 +261,13 @@ def pass_hold(run: Run, params: Params) -> tuple[Run, jax.Array]:
     over = (run.end != End.NONE) | (run.job.kind == Kind.UPDATE)
     budget = jnp.where(over, run.budget, 0.0)
     time, rest = serve(left, jnp.float32(1), budget, SLACK * params.slot_duration)
-    run = keep(run, "hold", rest).replace(budget=jnp.maximum(run.budget - time, 0.0), used=run.used + time)
+    run = keep(run, "hold", rest).replace(budget=jnp.maximum(run.budget - time, 0.0))
     return run, params.fleet.update_power * time
 
 
 def is_through(job: Job) -> jax.Array:
     """[D] bool: decided, and nothing left of any phase of the latency."""
     left = job.left
-    ahead = (left.decide <= 0) & (left.uplink <= 0) & (left.backhaul <= 0)
-    behind = (left.ahead <= 0) & (left.service <= 0) & (left.downlink <= 0)
-    return (job.kind != Kind.NONE) & ~job.asks & ahead & behind
+    phases = [left.decide, left.uplink, left.backhaul, left.ahead, left.service, left.downlink]
+    most = reduce(jnp.maximum, [phase for phase in phases if phase is not None])
+    return (job.kind != Kind.NONE) & ~job.asks & (most <= 0)

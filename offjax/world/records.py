@@ -127,10 +127,11 @@ class Params(struct.PyTreeNode):
     cloud: tuple[bool, ...] = struct.field(pytree_node=False)  # [Z] is this server behind the backhaul?
     buffer: int = struct.field(pytree_node=False, default=1)  # B
     placement: str = struct.field(pytree_node=False, default="uniform")  # or "given"
+    delays: bool = struct.field(pytree_node=False, default=False)  # do decisions take time?
     updates: bool = struct.field(pytree_node=False, default=False)  # do decisions carry training jobs?
     coupling: str = struct.field(pytree_node=False, default="none")  # how sharing is resolved: "slot" or "exact"
     uplink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell": see links.py
-    downlink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell"
+    downlink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell", "none": no results
     queue: tuple[str, ...] = struct.field(pytree_node=False, default=())  # [Z] "none", "fifo", "ps"; () = no queues
     outage: str = struct.field(pytree_node=False, default="drop")  # or "stall": what a running phase does
     redundant: bool = struct.field(pytree_node=False, default=False)  # a second link to the cloud?
@@ -155,33 +156,37 @@ class Params(struct.PyTreeNode):
 # ------------------------------------------------------------------------------------------------ state
 
 
-class Left(struct.PyTreeNode):
-    """What is left of each phase of a job, in the order in which it passes them."""
+class Left(struct.PyTreeNode, kw_only=True):
+    """What is left of each phase of a job, in their order; none where a world has no such phase."""
 
-    decide: jax.Array  # [D] s
+    decide: jax.Array = struct.field(default=None)  # [D] s (``Params.delays``)
     uplink: jax.Array  # [D] bit
     backhaul: jax.Array  # [D] s
-    ahead: jax.Array  # [D] cycles of others in front of it at the server; -1 until it has joined a FIFO queue
+    ahead: jax.Array = struct.field(
+        default=None
+    )  # [D] cycles of others in front of it in a FIFO queue; -1 until it has joined
     service: jax.Array  # [D] cycles
-    downlink: jax.Array  # [D] bit
-    hold: jax.Array  # [D] s of training on the device, after the task
+    downlink: jax.Array = struct.field(default=None)  # [D] bit (``Params.downlink`` other than "none")
+    hold: jax.Array = struct.field(default=None)  # [D] s of training on the device, after the task (``Params.updates``)
 
 
-class Passed(struct.PyTreeNode):
+class Passed(struct.PyTreeNode, kw_only=True):
     """Time that a task has spent in each part of its latency, in the order in which they are summed."""
 
     wait: jax.Array  # [D] s in the buffer
     decide: jax.Array  # [D] s
     uplink: jax.Array  # [D] s
     backhaul: jax.Array  # [D] s
-    queue: jax.Array  # [D] s
+    queue: jax.Array = struct.field(default=None)  # [D] s; none in a state where nothing queues or stalls
     service: jax.Array  # [D] s
-    downlink: jax.Array  # [D] s
+    downlink: jax.Array = struct.field(default=None)  # [D] s; none in a state where results are not sent back
 
     def latency(self) -> jax.Array:
         """[D] s: the sum of the parts, always in this order."""
-        before = self.wait + self.decide + self.uplink + self.backhaul
-        return before + self.queue + self.service + self.downlink
+        total = self.wait + self.decide + self.uplink + self.backhaul
+        total = total if self.queue is None else total + self.queue
+        total = total + self.service
+        return total if self.downlink is None else total + self.downlink
 
 
 class Job(struct.PyTreeNode):
@@ -227,7 +232,7 @@ class Decision(struct.PyTreeNode):
     """An answer per device, read only where the device asks."""
 
     place: jax.Array  # [D] int8, -1 leaves it undecided
-    delay: jax.Array  # [D] s until the answer is there
+    delay: jax.Array | None = None  # [D] s until the answer is there (``Params.delays``)
     update: Update | None = None
 
 
@@ -236,7 +241,7 @@ class DeviceState(struct.PyTreeNode):
 
     spent: jax.Array  # [D] J drawn from the battery
     spent_low: jax.Array  # [D] J, what ``spent`` is too coarse to hold
-    gain: jax.Array  # [D] linear channel gain in this slot
+    gain: jax.Array  # [D] dB, channel gain in this slot
     path_loss: jax.Array  # [D] dB
     jitter: jax.Array | None  # [D] AR(1) normal with variance 1 (``Params.impaired``)
 

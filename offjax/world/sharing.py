@@ -27,12 +27,12 @@ def others(values: jax.Array) -> jax.Array:
 def shares_slot(need: jax.Array, budget: jax.Array, slot: jax.Array | float) -> jax.Array:
     """Number of jobs that each job shares with, itself included, taken as constant for the slot.
 
-    Every other job counts by the part of the slot in which it is there: until its budget is used up, or until it ends
-    if all sharers of the first pass stay. What matters is the mean of ``1/n``, and with others that come and go each
-    on its own that is ``(1 + var(n) / mean(n)^2) / mean(n)`` to second order.
+    A job stays until its budget is used up, or until it ends if all sharers of the slot stay with it. Every other job
+    counts by its part of the span from the first coming to the last going, which is the slot unless all are short.
+    What matters is the mean of ``1/n``: with others that come and go each on its own that is
+    ``(1 + var(n) / mean(n)^2) / mean(n)`` to second order.
 
-    The error is O(slot). Jobs that start together and end well within one slot meet less of each other here than they
-    do (each counts as spread over the slot): for them take :func:`share_exact`.
+    The error is O(slot). Equal jobs that start together meet all of each other, in a slot of any length.
 
     Args:
         need: [A, N] s of the whole resource that the job still needs, 0 where there is none.
@@ -43,8 +43,11 @@ def shares_slot(need: jax.Array, budget: jax.Array, slot: jax.Array | float) -> 
         ``n`` [A, N], at least 1; the job goes on at rate ``1/n`` for its budget.
     """
     rate = 1.0 / jnp.maximum(slot, 1e-30)
-    present = jnp.where(need > 0, jnp.minimum(budget * rate, 1.0), 0.0)
-    present = jnp.minimum(present, need * ((1.0 + others(present)) * rate))
+    most = jnp.where(need > 0, jnp.minimum(budget * rate, 1.0), 0.0)  # share of the slot from its coming to the end
+    stay = jnp.minimum(most, need * ((1.0 + others(most)) * rate))
+    gone = jnp.min(jnp.where(most > 0, most - stay, 1.0), axis=1, keepdims=True)  # ... from the last going to the end
+    span = jnp.max(most, axis=1, keepdims=True) - gone
+    present = jnp.minimum(stay / jnp.maximum(span, 1e-30), 1.0)
     mean, variance = 1.0 + others(present), others(present * (1.0 - present))
     return jnp.maximum(mean**3 / (mean**2 + variance), 1.0)
 

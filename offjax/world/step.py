@@ -9,7 +9,7 @@ from offjax.workload import arrivals
 from offjax.workload.tasks import Tasks, draw_class, make_tasks
 from offjax.world import battery, checks, lane, phases, schedules
 from offjax.world.draws import Draw, draw, normal, row, uniform
-from offjax.world.records import Decision, DeviceState, Draws, End, Kind, Outcome, Params, State
+from offjax.world.records import Decision, DeviceState, Draws, End, Kind, Outcome, Params, Passed, State
 
 
 def place_devices(key: jax.Array, params: Params) -> jax.Array:
@@ -75,8 +75,11 @@ def advance(state: State, decision: Decision, draws: Draws, params: Params) -> t
     Returns:
         the world at the start of the next slot, and what happened to each device in this one.
     """
-    chex.assert_shape([decision.place, decision.delay], (params.devices,))
-    chex.assert_type([decision.place, decision.delay], [jnp.int8, jnp.float32])
+    chex.assert_shape(decision.place, (params.devices,))
+    chex.assert_type(decision.place, jnp.int8)
+    if decision.delay is not None:
+        chex.assert_shape(decision.delay, (params.devices,))
+        chex.assert_type(decision.delay, jnp.float32)
     job, update = lane.decide(state, decision, params)
     alive = battery.remaining(state.device, params) > 0
     run, backlog = phases.pass_all(phases.start_run(job, alive, params), state, params)
@@ -98,10 +101,11 @@ def end_slot(state: State, run: phases.Run, over: jax.Array, params: Params) -> 
     Returns:
         the state, the lanes that are free [D] bool, and since when [D] s relative to the coming slot.
     """
-    keeps = over & (run.job.left.hold > 0)
-    ended = over & ~keeps
-    since = jnp.where(ended, run.finish_time() - params.slot_duration, -params.slot_duration)
-    job = lane.select(keeps, lane.held_job(run.job.left.hold, params), run.job)
+    job, ended = run.job, over
+    if job.left.hold is not None:
+        keeps = over & (job.left.hold > 0)
+        job, ended = lane.select(keeps, lane.held_job(job.left.hold, params), job), over & ~keeps
+    since = jnp.where(ended, -run.budget, -params.slot_duration)
     job = lane.select(ended, lane.idle_job(params), job)
     free = job.kind == Kind.NONE
     job, update, free = lane.next_update(job, state, free, since, params)
@@ -124,28 +128,36 @@ def settle(
     kind, left = run.job.kind, battery.remaining(device, params)
     busy = kind != Kind.NONE
     empty = busy & ((run.joules > left) | (left <= 0))
-    through = phases.is_through(run.job) & ((run.job.left.hold <= 0) | (kind == Kind.TASK))
+    through = phases.is_through(run.job)
+    if run.job.left.hold is not None:
+        through = through & ((run.job.left.hold <= 0) | (kind == Kind.TASK))
     in_time = (run.job.passed.latency() <= run.job.deadline) | (kind == Kind.UPDATE)
     end = jnp.where(through & (run.end == End.NONE), jnp.where(in_time, End.IN_TIME, End.LATE), run.end)
     run = run.replace(end=jnp.where(empty, End.BATTERY_EMPTY, end).astype(jnp.int8))
 
     job_joules, left = battery.draw_up_to(run.joules, left)
-    run, hold_joules = phases.pass_hold(run, params)
-    held, left = battery.draw_up_to(hold_joules, left)
-    cut = held < hold_joules
-    hold = jnp.where(cut | empty, 0.0, run.job.left.hold)
-    done = (kind == Kind.UPDATE) & phases.is_through(run.job) & (hold <= 0) & (run.end == End.NONE)
-    run = run.replace(end=jnp.where(done, jnp.where(cut, End.BATTERY_EMPTY, End.IN_TIME), run.end).astype(jnp.int8))
+    run = run.replace(job=run.job.replace(energy=run.job.energy + job_joules))
+    run, held, left = settle_hold(run, empty, left, params)
     idle, left = battery.draw_up_to(params.fleet.idle_power * params.slot_duration, left)
-    run = run.replace(job=run.job.replace(energy=run.job.energy + job_joules, left=run.job.left.replace(hold=hold)))
     is_task = kind == Kind.TASK
-    drawn = (
-        jnp.where(is_task, job_joules, 0.0),
-        jnp.where(is_task, 0.0, job_joules) + held,
-        idle,
-    )
+    drawn = (jnp.where(is_task, job_joules, 0.0), jnp.where(is_task, 0.0, job_joules) + held, idle)
     device = battery.spend(device, job_joules + held + idle)
     return run, battery.drain(device, left <= 0, params), drawn
+
+
+def settle_hold(
+    run: phases.Run, empty: jax.Array, left: jax.Array, params: Params
+) -> tuple[phases.Run, jax.Array, jax.Array]:
+    """Train on the device and draw its energy: the run, the joules [D] that it drew and what is left [D] J."""
+    if run.job.left.hold is None:
+        return run, jnp.zeros_like(left), left
+    run, joules = phases.pass_hold(run, params)
+    held, left = battery.draw_up_to(joules, left)
+    cut = held < joules
+    hold = jnp.where(cut | empty, 0.0, run.job.left.hold)
+    trained = (run.job.kind == Kind.UPDATE) & phases.is_through(run.job) & (hold <= 0) & (run.end == End.NONE)
+    end = jnp.where(trained, jnp.where(cut, End.BATTERY_EMPTY, End.IN_TIME), run.end).astype(jnp.int8)
+    return run.replace(end=end, job=run.job.replace(left=run.job.left.replace(hold=hold))), held, left
 
 
 def report(run: phases.Run, task_over: jax.Array, drawn: tuple[jax.Array, jax.Array, jax.Array]) -> Outcome:
@@ -156,7 +168,7 @@ def report(run: phases.Run, task_over: jax.Array, drawn: tuple[jax.Array, jax.Ar
         result=jnp.where(task_over, run.end, none),
         place=job.place,
         task_class=job.task_class,
-        passed=job.passed,
+        passed=every_part(job.passed),
         latency=job.passed.latency(),
         deadline=job.deadline,
         energy=jnp.where(task_over, job.energy, 0.0),
@@ -169,11 +181,19 @@ def report(run: phases.Run, task_over: jax.Array, drawn: tuple[jax.Array, jax.Ar
     )
 
 
+def every_part(passed: Passed) -> Passed:
+    """The parts of the latency, zero where a world has no such part."""
+    zero = jnp.zeros_like(passed.wait)
+    queue = zero if passed.queue is None else passed.queue
+    return passed.replace(queue=queue, downlink=zero if passed.downlink is None else passed.downlink)
+
+
 def activity(run: phases.Run, state: State, params: Params) -> jax.Array:
     """[A] devices that uploaded in this slot, each by the share of the slot that it used."""
     time = run.job.passed.uplink - state.job.passed.uplink
     share = jnp.clip(time / params.slot_duration, 0.0, 1.0)
-    return jnp.sum(share.reshape(params.access_points, -1), axis=1)
+    sent = jnp.sum(share.reshape(params.access_points, -1), axis=1)
+    return jnp.where(state.cell.up, sent, 0.0)  # while the link is down jobs stand still, and nobody sends
 
 
 def open_slot(

@@ -85,7 +85,7 @@ def test_the_environment_is_the_world_stepped_by_hand(env, rollout, actions, key
     def by_hand(before, each):
         draw_key = jax.random.split(each[0])[0]  # gymnax keeps the second key for its auto-reset
         place = each[1][None].astype(jnp.int8)
-        decision = world.Decision(place=place, delay=jnp.zeros(1, jnp.float32))
+        decision = world.Decision(place=place)
         after, outcome = world.advance(before, decision, world.draw(draw_key, problem.params), problem.params)
         seen = problem.normalise(problem.observe(after))[0]
         return after, (seen, after, problem.reward(outcome, before)[0], outcome.result[0])
@@ -147,7 +147,7 @@ def test_a_long_decision_is_read_in_its_first_slot_only(env, key):
 
     @jax.jit
     def slot(before, place, draw_key):
-        decision = world.Decision(place[None], jnp.zeros(1, jnp.float32))
+        decision = world.Decision(place[None])
         expected, outcome = world.advance(before, decision, world.draw(draw_key, problem.params), problem.params)
         return expected, problem.reward(outcome, before)[0]
 

@@ -55,10 +55,11 @@ def test_path_loss_is_equation_3(distance, carrier):
 def test_channel_gain_is_equation_4(loss, shadowing):
     level = -(loss + shadowing)
     gain = radio.channel_gain(np.float32(loss), np.float32(shadowing))
-    # In dB, as the equation is written. The linear gain of -200 dB cannot be nearer than 46 float32 roundings.
-    np.testing.assert_allclose(10 * np.log10(np.float64(gain)), level, rtol=RELATIVE, atol=1e-5)
-    _close(gain, 10 ** (level / 10), relative=5e-6)
-    np.testing.assert_allclose(radio.to_db(gain), level, rtol=RELATIVE, atol=2e-5)
+    np.testing.assert_allclose(gain, level, rtol=RELATIVE, atol=1e-5)
+    # The linear gain of -200 dB cannot be nearer than 46 float32 roundings.
+    linear = radio.from_db(gain)
+    _close(linear, 10 ** (level / 10), relative=5e-6)
+    np.testing.assert_allclose(radio.to_db(linear), level, rtol=RELATIVE, atol=2e-5)
 
 
 @settings(deadline=None)

@@ -66,7 +66,7 @@ def test_the_closed_forms_are_the_table():
     latency, energy = _line()
     gain = radio.channel_gain(radio.path_loss_inf_sh(np.float32(70.0), np.float32(3.5e9)), np.float32(0.0))
     watt = np.float32(radio.watt_from_dbm(30.0))
-    rate = radio.shannon_rate(np.float32(5e6), watt, gain, np.float32(radio.watt_from_dbm(-100.0)))
+    rate = radio.shannon_rate(np.float32(5e6), watt, radio.from_db(gain), np.float32(radio.watt_from_dbm(-100.0)))
     bits, cycles = np.float32(BITS), np.float32(CYCLES)
     propagation = fibre.propagation_delay(1.4993e6, 2e8)
     fibre_rate = fibre.fibre_rate(100e9, 16.0, 0.10, 0.20)
@@ -109,7 +109,7 @@ def one_slot(problem, key):
 
     def run(place: int, slot: int = 1, battery: float = 4000.0):
         params = problem.params.replace(fleet=problem.params.fleet.replace(battery=jnp.float32(battery)))
-        decision = w.Decision(jnp.full(len(TABLE), place, jnp.int8), jnp.zeros(len(TABLE)))
+        decision = w.Decision(jnp.full(len(TABLE), place, jnp.int8))
         # The tasks of the slot before are not of the table: taken away.
         state = jit_init(key, params, jnp.int32(slot - 1)).replace(draws=drawn)
         state = state.replace(job=state.job.replace(kind=jnp.zeros(len(TABLE), jnp.int8)))

@@ -138,6 +138,29 @@ def test_three_devices_share_a_slot_by_hand():
     np.testing.assert_allclose(n, [[20.796875 / 7.75, 20.796875 / 7.75, 3]], rtol=1e-6)
 
 
+def test_short_jobs_share_a_long_slot_by_hand():
+    """Slot of 1 s, the jobs come after .5 s.
+
+    First pass: n = 1 + 2 x .5, so they stay for .1, .1 and .2; the span is .2, and device 2 is there all the time.
+    Device 0: mean 1 + .5 + 1, variance .25; n = 2.5^3 / (2.5^2 + .25) = 15.625 / 6.5 (truth 2.8, their times .14).
+    Device 2: mean 1 + .5 + .5, variance .5; n = 8 / 4.5 (truth 1.9, its time .19).
+    """
+    n = shares_slot(_f32([[0.05, 0.05, 0.1]]), _f32([[0.5, 0.5, 0.5]]), np.float32(1))
+    np.testing.assert_allclose(n, [[15.625 / 6.5, 15.625 / 6.5, 8 / 4.5]], rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, CELL), st.floats(2.0**-9, 4.0, width=32), st.sampled_from([0.0, 0.25, 0.5]))
+def test_equal_jobs_that_start_together_are_exact_in_a_slot(jobs, amount, start):
+    """The slot game: everyone starts with the slot, or after the same decision time."""
+    need = np.where(np.arange(CELL) < jobs, np.float32(amount), np.float32(0)) * np.ones((CELLS, 1), np.float32)
+    join, slot = np.full_like(need, start), np.float32(1)
+    n = np.asarray(ps_slot(need, slot - join, slot))
+    np.testing.assert_allclose(n[:, :jobs], jobs, rtol=1e-4)
+    time, _ = ps_exact(need, join, slot)
+    np.testing.assert_allclose(np.minimum(need * n, slot - join), time, rtol=1e-4)
+
+
 @settings(deadline=None, max_examples=100)
 @given(needs, joins, slots)
 def test_sharers_are_at_least_one_and_at_most_all(need, join, slot):

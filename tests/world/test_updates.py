@@ -1,10 +1,25 @@
 """What a user can rely on: training holds the lane, on the device for its time, on a server as a job like a task."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from world_cases import CLOUD, CYCLES, DEVICES, EDGE, LOCAL, NUMBERS, closed_form, make_decisions, make_params, play
+from coupled_cases import make_everything
+from world_cases import (
+    CLOUD,
+    CYCLES,
+    DEVICES,
+    EDGE,
+    LOCAL,
+    NUMBERS,
+    begin,
+    closed_form,
+    go_on,
+    make_decisions,
+    make_params,
+    play,
+)
 
-from offjax.world import End
+from offjax.world import End, Kind
 
 SERVICE = 0.3  # of a period; a local task, so that it waits for nothing but the lane
 PLACES = np.array([LOCAL, EDGE, CLOUD] * 2)
@@ -116,3 +131,25 @@ def test_an_update_can_be_lost_like_a_task(key):
     history = play(key, params, make_decisions(LOCAL, update=update))
     ends = [set(column[column > 0]) for column in history.outcome.update.T]
     assert ends == [{End.LINK_LOST}] * 3 + [{End.IN_TIME}] * 3
+
+
+def test_training_on_a_server_is_in_the_way_of_tasks(key):
+    """Devices 0 and 3 train, 1 and 4 have tasks; all start at once. The air: 1 s each, shared, so 2 s; then the queue.
+
+    In order of the index: the training is served in [2, 5], the task waits for it until 5. Nobody else is there.
+    """
+    params = make_everything("exact fifo stall", mean=1e9, cell_rate=1e6, server_speed=(1e9, 1e9), deadline_fixed=1e4)
+    state, draws = begin(key, params)
+    kind = jnp.array([Kind.UPDATE, Kind.TASK, Kind.NONE] * 2, jnp.int8)
+    busy = (kind != Kind.NONE).astype(jnp.float32)
+    left = state.job.left.replace(uplink=1e6 * busy, ahead=-busy, service=jnp.array([3e9, 2e9, 0.0] * 2))
+    place = jnp.where(kind == Kind.NONE, -1, EDGE).astype(jnp.int8)
+    state = state.replace(job=state.job.replace(kind=kind, place=place, left=left, deadline=1e4 * busy))
+    outcome = go_on(state, draws, params, make_decisions(-1)).outcome
+    for task, training in ((1, 0), (4, 3)):
+        (slot,) = np.flatnonzero(outcome.result[:, task])
+        parts = [getattr(outcome.passed, part)[slot, task] for part in ("uplink", "queue", "service")]
+        np.testing.assert_allclose(parts, [2.0, 3.0, 2.0], rtol=1e-5)
+        assert np.flatnonzero(outcome.update[:, training]) == [4]
+        joules = outcome.drawn_update[:, training].sum(dtype=np.float64)
+        np.testing.assert_allclose(joules, NUMBERS["transmit_power"], rtol=1e-5)

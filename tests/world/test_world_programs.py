@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from coupled_cases import DEVICES as CROWD
+from coupled_cases import EVERYTHING, STRUCTURES, make_coupled, make_everything
 from world_cases import DEVICES, begin, go_on, make_decisions, make_params, play
 
 from offjax import world as w
@@ -154,12 +156,31 @@ def test_types_are_what_they_are_said_to_be(key, buffer):
     )
 
 
+@pytest.mark.parametrize("structure", [*STRUCTURES, *EVERYTHING])
+def test_types_of_worlds_that_couple(key, structure):
+    """Under strict promotion too, with every switch; what comes out of a slot is what went in."""
+    if structure in STRUCTURES:
+        params, devices = make_coupled(structure, [[0.5]], 1.0), CROWD
+    else:
+        params, devices = make_everything(structure), DEVICES
+    place, delay = jnp.zeros(devices, jnp.int8), jnp.zeros(devices, jnp.float32)
+
+    def slot(key, params):
+        state = w.init(key, params)
+        return state, w.advance(state, w.Decision(place, delay), w.draw(key, params), params)[0]
+
+    with jax.numpy_dtype_promotion("strict"):
+        state, after = jax.eval_shape(slot, key, params)
+    types = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, after)]
+    assert types[0] == types[1]
+
+
 @pytest.mark.parametrize("preset", ["text", "figures"])
 @pytest.mark.parametrize("devices", [5, 40])
 def test_types_of_the_problem(key, preset, devices):
     """Observations and rewards of nieto2024, under strict promotion too; scalars of params as well as arrays."""
     problem = nieto2024.make(preset, Scenario(mec=((1, 2),), backhaul=((0, 3),)), devices=devices)
-    decision = w.Decision(jnp.zeros(devices, jnp.int8), jnp.zeros(devices, jnp.float32))
+    decision = w.Decision(jnp.zeros(devices, jnp.int8))
 
     def slot(key, problem):
         state = w.init(key, problem.params)

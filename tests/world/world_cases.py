@@ -12,7 +12,19 @@ from offjax.workload.tasks import Workload
 
 SLOTS = 120
 STRUCTURE = (
-    *("buffer", "updates", "placement", "coupling", "uplink", "downlink", "queue", "outage", "redundant", "impaired"),
+    *(
+        "buffer",
+        "delays",
+        "updates",
+        "placement",
+        "coupling",
+        "uplink",
+        "downlink",
+        "queue",
+        "outage",
+        "redundant",
+        "impaired",
+    ),
 )
 DEVICES, CELLS = 6, 2  # devices 0..2 in cell 0, 3..5 in cell 1
 LOCAL, EDGE, CLOUD = 0, 1, 2
@@ -96,7 +108,7 @@ def make_params(
     ``come`` is the arrival process in place of a periodic one; fields of :class:`w.Params` that fix its structure
     (``buffer``, ``coupling``, ``queue`` ...) may be among the numbers.
     """
-    structure = {"buffer": 1, "updates": True, "placement": "given"}
+    structure = {"buffer": 1, "delays": True, "updates": True, "placement": "given"}
     structure |= {name: numbers.pop(name) for name in STRUCTURE if name in numbers}
     unknown = set(numbers) - set(NUMBERS)
     assert not unknown, unknown
