@@ -100,7 +100,7 @@ def _world(queue: str, coupling: str, slot: float, load: float, tasks: int) -> C
     return lambda key: mean_sojourn(key, queue, coupling, slot, load, tasks)
 
 
-def validate(arrivals: int = 10_000_000, tasks: int = 2_000_000, seed: int = 0) -> list[Row]:
+def validate(arrivals: int = 10_000_000, tasks: int = 1_000_000, seed: int = 0) -> list[Row]:
     """Make every comparison, with a progress bar.
 
     Args:
@@ -174,7 +174,7 @@ def print_validation(tasks: str, out: Path | None, as_json: bool) -> None:
     """``offjax validate``: compare, and print or write the page.
 
     Args:
-        tasks: behind each row at the queues; a fifth of it in the world.
+        tasks: behind each row at the queues; a tenth of it in the world.
         out: file of the page, or none to print it.
         as_json: print the rows as JSON.
 
@@ -184,7 +184,7 @@ def print_validation(tasks: str, out: Path | None, as_json: bool) -> None:
     count = whole("--tasks", tasks)
     if out is not None and not out.parent.is_dir():
         raise ConfigError("--out", str(out), "its folder must exist")
-    rows = validate(count, max(count // 5, 1000))
+    rows = validate(count, max(count // 10, 1000))
     if out is not None:
         out.write_text(page(rows, collect_provenance()), encoding="utf-8")
     if as_json:

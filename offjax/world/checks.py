@@ -24,8 +24,8 @@ ARRIVALS = ("periodic", "bernoulli", "poisson", "closed", "given")
 NOTHING = np.finfo(np.float32).tiny
 MEAN_DISTANCE = 0.7652  # to the middle of a square, over half its side
 UNLIMITED = {"battery", "downlink_rate", "cell_rate", "backhaul_rate", "backup_rate", "timeout", "deadline_fixed"}
-LONG_SLOT = 0.2  # of the mean shared phase; the error to expect grows in proportion
-ERROR_PER_SLOT = 0.2  # relative error of a mean latency at a slot as long as the phase, load 0.8 (docs/validity.md)
+LONG_SLOT = 0.5  # of the mean shared phase; the error to expect grows in proportion
+ERROR_PER_SLOT = 0.035  # relative error of a mean latency at a slot as long as the phase (docs/validity.md)
 
 
 def check(params: Params) -> None:
@@ -289,10 +289,10 @@ def warn_of_slot(params: Params, phase: float) -> None:
     """Warn where coupling ``slot`` works with slots that are long against a shared ``phase`` of so many seconds."""
     share = float(params.slot_duration) / phase if phase > 0 else 0.0
     if params.coupling == "slot" and share > LONG_SLOT:
-        error, best = 100 * ERROR_PER_SLOT * share, 10 * ERROR_PER_SLOT
+        error = 100 * ERROR_PER_SLOT * share
         warnings.warn(
             f"slot_duration: {float(params.slot_duration):.3g} s is {share:.2g} of the mean shared phase of"
-            f" {phase:.3g} s: expect an error of about {error:.0f} % in mean latencies; a slot of {0.1 * phase:.2g} s"
-            f" keeps it near {best:.0f} %, or use coupling 'exact'",
+            f" {phase:.3g} s: expect an error of about {error:.0f} % in mean latencies; a slot of {0.25 * phase:.2g} s"
+            " keeps it below 1 %, or use coupling 'exact'",
             stacklevel=2,
         )

@@ -182,6 +182,49 @@ def test_looking_ahead_leaves_the_world_untouched(watched):
         np.testing.assert_allclose(getattr(outcome, name), chosen, rtol=1e-6)
 
 
+# -------------------------------------------------------------------------------------------- forecasts
+
+
+@jax.jit
+def _try_at_start(problem, key):
+    return try_places(problem, world.init(key, problem.params))
+
+
+@pytest.fixture(scope="module")
+def plain(key):
+    return jax.device_get(_try_at_start(nieto2024.make("text", SCENARIO, "uniform", devices=DEVICES), key))
+
+
+def _same(tried, expected, rtol):
+    for name in ("result", "place", "latency", "energy", "deadline"):
+        np.testing.assert_allclose(getattr(tried[0], name), getattr(expected[0], name), rtol=rtol)
+    np.testing.assert_allclose(tried[1], expected[1], rtol=rtol)
+
+
+def test_in_a_coupled_world_places_are_tried_as_if_alone(plain, key):
+    """The same tasks and channels, and a full queue in front of everybody: none of it shows."""
+    problem = nieto2024.make("text", SCENARIO, "uniform", devices=DEVICES)
+    params = problem.params.replace(coupling="exact", uplink="active", queue=("fifo", "none"))
+    coupled = problem.replace(params=params)
+
+    @jax.jit
+    def crowded(problem, key):
+        state = world.init(key, problem.params)
+        backlog = jnp.full_like(state.server.backlog, 1e12)
+        return try_places(problem, state.replace(server=state.server.replace(backlog=backlog)))
+
+    _same(jax.device_get(crowded(coupled, key)), plain, rtol=1e-6)
+
+
+def test_a_task_over_many_slots_is_tried_to_its_end(plain, key):
+    """Not what is known of it after one slot, where nothing has ended and nothing been earned."""
+    problem = nieto2024.make("text", SCENARIO, "uniform", devices=DEVICES, slot_duration=0.001)
+    tried = jax.device_get(_try_at_start(problem, key))
+    assert (tried[0].result != End.NONE).all()
+    assert (tried[0].latency > 0.001).any()
+    _same(tried, plain, rtol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------- prices
 
 

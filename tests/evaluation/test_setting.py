@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from offjax.baselines.lookahead import couples
 from offjax.baselines.rules import Rule, all_rules
 from offjax.evaluation import setting as settings
 from offjax.evaluation.rollout import episodes_of_many
 from offjax.evaluation.summary import QUANTITIES, curves, summarise
 from offjax.problems import nieto2024
 from offjax.problems.nieto2024 import Scenario
-from offjax.workload.arrivals import periodic
+from offjax.workload.arrivals import closed, periodic, poisson
 from offjax.world import End
 
 DEVICES, SLOTS, SEEDS = 8, 100, 3
@@ -94,6 +95,39 @@ def test_with_the_remaining_battery_the_oracle_is_myopic(keys):
     setting = settings.with_reference(nieto2024.make("figures"), keys, SLOTS, {})
     assert (setting.reference, setting.reference_row) == ("myopic", "oracle")
     assert np.isnan(setting.gap)
+
+
+def _with_params(**changes):
+    problem = _problem(Scenario())
+    return problem.replace(params=problem.params.replace(**changes))
+
+
+def _with_arrivals(come):
+    return _with_params(workload=_problem(Scenario()).params.workload.replace(arrivals=come))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        _with_params(coupling="slot", uplink="active"),
+        _with_params(coupling="exact", queue=("fifo", "none")),
+        _with_arrivals(poisson(1.0)),
+        _with_arrivals(closed(1.0)),
+        _problem(Scenario(), slot_duration=0.1),
+    ],
+    ids=["uplink", "queue", "poisson", "closed", "tasks over several slots"],
+)
+def test_where_a_decision_touches_another_task_the_oracle_is_myopic(problem, keys):
+    setting = settings.with_reference(problem, keys, SLOTS, {})
+    assert (setting.reference, setting.reference_row) == ("myopic", "oracle")
+    assert np.isnan(setting.gap)
+
+
+def test_coupling_without_anything_shared_changes_nothing(keys):
+    assert settings.separates(_problem(Scenario()), keys, SLOTS)
+    assert settings.separates(_with_arrivals(periodic(3)), keys, SLOTS)
+    assert not couples(_with_params(coupling="slot").params)
+    assert couples(_with_params(coupling="slot", uplink="cell").params)
 
 
 @pytest.mark.parametrize("name", ["exact", "clairvoyant"])

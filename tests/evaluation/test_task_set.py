@@ -1,6 +1,6 @@
 """What a user can rely on: the task set is evaluated with all rivals, and profiles add up to the fleet.
 
-One small coupled world with everything on: two profiles, a FIFO edge server, a shared uplink, stalls and failover.
+One small coupled world: two profiles, a FIFO edge server, a shared uplink, stalls.
 """
 
 import io
@@ -17,16 +17,15 @@ from offjax.baselines.rules import Rule, all_rules
 from offjax.config import parse_config
 from offjax.evaluation import setting as settings
 from offjax.evaluation.metrics import result
-from offjax.evaluation.rollout import PARTS, episodes_of_many
+from offjax.evaluation.rollout import episodes_of_many
 from offjax.evaluation.table import render
-from offjax.world import End
 
-SLOTS, DEVICES, SEEDS = 60, 10, 2
+SLOTS, DEVICES, SEEDS = 120, 10, 2
 RULES = list(all_rules(3, 3))
 CONFIG = {
     "problem": {
         "slots": SLOTS,
-        "slot_ms": 100,
+        "slot_ms": 40,
         "scenarios": ["mixed"],
         "devices": DEVICES,
         "devices_per_cell": 5,
@@ -44,17 +43,12 @@ CONFIG = {
     },
     "scenarios": {
         "mixed": {
-            "description": "the link stalls, the backhaul fails over",
+            "description": "the link of a cell stalls, others use server and air",
             "outage": "stall",
             "timeout_s": 0.5,
-            "link_outages": {"1": [[20, 30]]},
-            "backhaul_outages": [[35, 50]],
-            "redundant_link": {"delay_ms": 60},
-            "failover_slots": 5,
-            "server_load": {"mec": [[10, 0.5]]},
-            "traffic": [[40, 5]],
-            "delay_ms": [[0, 5]],
-            "jitter_ms": [[0, 1]],
+            "link_outages": {"1": [[40, 70]]},
+            "server_load": {"mec": [[20, 0.5]]},
+            "traffic": [[80, 5]],
         }
     },
     "training": {"worlds": 1, "validation_devices": 0},
@@ -126,11 +120,10 @@ def test_numbers_of_a_profile_are_those_of_its_devices(batch, problem):
     assert list(row.profiles) == ["pi", "orin"]
     pi = np.asarray(problem.params.fleet.profile) == 0
     np.testing.assert_allclose(row.profiles["pi"].samples["battery_j"], batch.left[..., pi].mean(axis=-1), rtol=1e-6)
-    always_local = RULES.index((0, 0, 0))
-    assert (row.profiles["pi"].samples["battery_j"][always_local] < 25).all()
-    done = batch.profiles.ends[always_local, :, :, End.IN_TIME : End.LATE + 1].sum(axis=(0, 2, 3, 4))
-    service = batch.profiles.parts[always_local, ..., PARTS.index("service")].sum(axis=(0, 2)) / done
-    assert service[0] > 1.5 * service[1], "an orin is 2.8 times as fast as a pi"
+    left = {name: own.samples["battery_j"][RULES.index((1, 1, 1))] for name, own in row.profiles.items()}
+    seconds = SLOTS * 0.04
+    np.testing.assert_allclose(left["pi"], 25 - 2.0 * seconds, atol=1.0)  # idle power, and a little for the uploads
+    np.testing.assert_allclose(left["orin"], 900 - 5.6 * seconds, atol=1.0)
     tasks = {name: _tasks(batch.profiles, index) for index, name in enumerate(row.profiles)}
     success = sum(own.samples["success"] * tasks[name] for name, own in row.profiles.items())
     np.testing.assert_allclose(success, row.samples["success"] * sum(tasks.values()), rtol=1e-9)

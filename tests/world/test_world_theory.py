@@ -121,7 +121,7 @@ def test_sharing_of_a_finite_source_by_slot(key):
 @pytest.mark.parametrize(("coupling", "slot"), [("exact", 1.0), ("slot", 0.1)])
 @pytest.mark.parametrize("what", STRUCTURES)
 def test_every_finite_source(what, coupling, slot, rho):
-    _check(_sojourn(what, coupling, rho, slot, seconds=2000.0, cells=400), rho, width=0.01)
+    _check(_sojourn(what, coupling, rho, slot, seconds=1500.0, cells=400), rho, width=0.015)
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_every_finite_source(what, coupling, slot, rho):
 @pytest.mark.parametrize("what", STRUCTURES)
 def test_half_the_slot_halves_the_error_of_the_mean(what, rho):
     """Slots of 1.6, .8 and .4 of a task; as far as their intervals can tell."""
-    found = [_sojourn(what, "slot", rho, slot, seconds=4000.0, cells=400) for slot in (1.6, 0.8, 0.4)]
+    found = [_sojourn(what, "slot", rho, slot, seconds=3000.0, cells=400) for slot in (1.6, 0.8, 0.4)]
     errors = [abs(each.mean - _theory(rho)) for each in found]
     assert errors[0] > 0.03 * _theory(rho), "long slots have an error"
     for longer, shorter in ((0, 1), (1, 2)):
