@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,6 +167,17 @@ def test_expected_errors_are_one_line(monkeypatch, config, capsys, error, code):
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug"), OSError(errno.EBADF, "bug")])
+def test_a_warning_is_one_line_and_no_error(monkeypatch, config, capsys):
+    def warn(*_, **__):
+        warnings.warn("slot_duration: 1 s is long\nagainst 0.1 s", stacklevel=1)
+
+    monkeypatch.setitem(sys.modules, "offjax.pipeline", SimpleNamespace(evaluate_run=warn))
+    shown = warnings.showwarning
+    assert main(["evaluate", str(config)]) == 0
+    assert capsys.readouterr().err == "offjax: warning: slot_duration: 1 s is long against 0.1 s\n"
+    assert warnings.showwarning is shown
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch, config, error):
     fail_with(monkeypatch, error)
     with pytest.raises(type(error), match="bug"):

@@ -1,6 +1,7 @@
 """A configuration is what the file says, checked; every mistake ends in one line that says what to change."""
 
 import json
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import fields
@@ -586,6 +587,26 @@ def test_agent_groups_mirror_the_agents():
 
     for config, agent in ((AcConfig(), ActorCritic()), (DdqnConfig(), DDQN())):
         assert config.model_dump() == {field.name: getattr(agent, field.name) for field in fields(agent)}
+
+
+DOCUMENT = (Path(__file__).parents[1] / "docs/scenarios.md").read_text()
+
+
+def test_the_document_names_every_key():
+    groups = [ScenarioConfig, ServerLoad, RedundantLink, ArrivalConfig, DeadlineConfig, ProfileConfig, ServersConfig]
+    keys = [name for group in [*groups, TaskSetConfig, WorkloadConfig] for name in group.model_fields]
+    keys += ["slot_ms", "coupling", "uplink", "downlink", "queue", "cell_rate_mbps", "downlink_rate_mbps", "buffer"]
+    assert [key for key in keys if not re.search(rf"\b{key}\b", DOCUMENT)] == []
+
+
+def test_the_examples_of_the_document_are_configurations(write):
+    examples = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
+    scenario, *problems = examples
+    write(scenario, "mine.yaml")
+    assert load_config(write("problem: {scenarios: [mine.yaml]}")).find_scenario("mine.yaml").traffic_rate_mbps == 10
+    assert len(problems) == 3
+    for example in problems:
+        assert load_config(write(example)).problem != ProblemConfig()
 
 
 def test_overrides_leave_no_trace_in_the_defaults(write):
