@@ -166,7 +166,6 @@ def test_expected_errors_are_one_line(monkeypatch, config, capsys, error, code):
     assert error_line(capsys)
 
 
-@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug"), OSError(errno.EBADF, "bug")])
 def test_a_warning_is_one_line_and_no_error(monkeypatch, config, capsys):
     def warn(*_, **__):
         warnings.warn("slot_duration: 1 s is long\nagainst 0.1 s", stacklevel=1)
@@ -178,6 +177,7 @@ def test_a_warning_is_one_line_and_no_error(monkeypatch, config, capsys):
     assert warnings.showwarning is shown
 
 
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug"), OSError(errno.EBADF, "bug")])
 def test_a_bug_keeps_its_traceback(monkeypatch, config, error):
     fail_with(monkeypatch, error)
     with pytest.raises(type(error), match="bug"):
