@@ -223,13 +223,8 @@ def make(
     Raises:
         ConfigError: an unknown preset, scenario or mix, or devices that do not fill their cells.
     """
-    _check("preset", preset, PRESETS)
-    _check("mix", mix, MIXES)
-    if not isinstance(scenario, Scenario):
-        _check("scenario", scenario, SCENARIOS)
-    per_cell = min(CELL, devices) if devices_per_cell is None else devices_per_cell
-    if devices < 1 or per_cell < 1 or devices % per_cell:
-        raise ConfigError("devices", devices, f"it must be a positive multiple of devices_per_cell = {per_cell}")
+    _check_choices(preset, scenario, mix)
+    per_cell = _cell_size(devices, devices_per_cell)
     numbers = PRESETS[preset]
     what = scenario if isinstance(scenario, Scenario) else numbers.scenarios[scenario]
     if task_set is None:
@@ -251,7 +246,6 @@ def make(
         **_structure(sharing, what),
     )
     params = _place(params, numbers)
-    groups = {} if task_set is None else _size_groups(workload)
     return Nieto2024(
         params=params,
         failure_reward=_f32(-0.1),
@@ -259,8 +253,22 @@ def make(
         remaining_battery=numbers.remaining_battery,
         features=_features(params, sized=task_set is not None),
         profiles=tuple(profile.name for profile in fleet),
-        **groups,
+        **({} if task_set is None else _size_groups(workload)),
     )
+
+
+def _check_choices(preset: str, scenario: str | Scenario, mix: str) -> None:
+    _check("preset", preset, PRESETS)
+    _check("mix", mix, MIXES)
+    if not isinstance(scenario, Scenario):
+        _check("scenario", scenario, SCENARIOS)
+
+
+def _cell_size(devices: int, devices_per_cell: int | None) -> int:
+    per_cell = min(CELL, devices) if devices_per_cell is None else devices_per_cell
+    if devices < 1 or per_cell < 1 or devices % per_cell:
+        raise ConfigError("devices", devices, f"it must be a positive multiple of devices_per_cell = {per_cell}")
+    return per_cell
 
 
 def _check(field_name: str, value: object, allowed: object) -> None:
