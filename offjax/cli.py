@@ -274,7 +274,7 @@ def _tune_for_worlds() -> None:
     import jax
 
     with suppress(RuntimeError):  # jax has started: the devices stay as they are
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from offjax.errors import MachineError
-from offjax.runs.provenance import collect_provenance
+from offjax.runs.provenance import collect_provenance, describe_backend
 
 BUDGET = 1.5  # s for each measurement, the first call aside
 PATIENCE, GAIN = 20, 0.01  # so many calls in a row that are not faster by this share: it will not get any faster
@@ -46,6 +46,12 @@ def describe() -> dict[str, Any]:
     """Names and numbers of processors and devices, and the versions that a result depends on."""
     where = collect_provenance()
     return {**where["backend"], "platform": where["platform"], **where["versions"]}
+
+
+def device_name() -> str:
+    """The accelerator that computes, or the processor where it is that."""
+    about = describe_backend()
+    return str(about["processor"] if about["name"] == "cpu" else about["device"])
 
 
 # ----------------------------------------------------------------------------------------------------- speed

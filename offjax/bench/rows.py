@@ -142,19 +142,19 @@ def measure(case: Case, devices: int) -> Row:
         coupling_error=coupling_error(case.coupling, case.queue, case.slot),
         bytes_per_device=fleet.bytes_per_device,
         compile_s=fleet.compile_seconds,
-        bandwidth_share=2 * fleet.bytes_per_device * rate / limits()["copy"],
-        matmul_share=flops * rate / limits()["matmul"],
+        bandwidth_share=2 * fleet.bytes_per_device * rate / limits().copy,
+        matmul_share=flops * rate / limits().matmul,
         ratio=rate / peer_rate(case.coupling, case.queue, case.slot),
         checksum=total.checksum,
         shards=len(fleet.shards),
-        device=jax.devices()[0].device_kind,
+        device=machine.device_name(),
     )
 
 
 @cache
-def limits() -> dict[str, float]:
-    """What this machine can do: bytes/s of a copy (read and written), FLOP/s of a float32 matmul."""
-    return {"copy": machine.copy_rate(), "matmul": machine.matmul_rate()}
+def limits() -> machine.Limits:
+    """What this machine can do, measured once per process."""
+    return machine.measure_limits()
 
 
 @cache
@@ -276,7 +276,7 @@ def print_bench(devices: str | None, policies: str | None, generators: str | Non
     chosen = [choose("--policies", policies, POLICIES), choose("--generators", generators, GENERATORS)]
     rows = bench_world(sizes, *chosen)
     if as_json:
-        machine_row = {"bench": "machine", "device": jax.devices()[0].device_kind, **limits()}
+        machine_row = {"bench": "machine", **machine.describe(), **limits()._asdict()}
         print(json.dumps([machine_row, *peer_rows(), *[row.to_dict() for row in rows]], indent=2))
         return
     table = Table(*COLUMNS, title=f"World, on {rows[0].shards} x {rows[0].device}")
@@ -286,4 +286,4 @@ def print_bench(devices: str | None, policies: str | None, generators: str | Non
     (console if console.is_terminal else Console(width=200)).print(table)
     for known in peer_rows():
         print(f"NumPy peer, {known['coupling']} {known['queue']}: {known['value']:,.0f} device-steps/s on one core")
-    print(f"copy {limits()['copy'] / 1e9:.1f} GB/s, matmul {limits()['matmul'] / 1e9:.0f} GFLOP/s")
+    print(f"copy {limits().copy / 1e9:.1f} GB/s, matmul {limits().matmul / 1e9:.0f} GFLOP/s")

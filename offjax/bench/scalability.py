@@ -31,7 +31,8 @@ LABELS = {"none": "uncoupled, one slot per task", "slot": "shared uplink and FIF
 class Point:
     """One measurement; the first fields say of what."""
 
-    device: str
+    backend: str  # "cpu", "gpu", "tpu"
+    device: str  # name of the accelerator, or of the processor
     sweep: str  # "devices", "cells", "worlds"
     coupling: str
     devices: int
@@ -47,22 +48,22 @@ class Point:
     @property
     def key(self) -> tuple[Any, ...]:
         """What was measured."""
-        return tuple(getattr(self, field.name) for field in fields(self)[:7])
+        return tuple(getattr(self, field.name) for field in fields(self)[:8])
 
 
 def points() -> Iterator[tuple[Point, Case]]:
     """Everything that is measured on this machine, small first."""
-    device, most = jax.devices()[0].device_kind, len(jax.devices())
+    where, most = (jax.default_backend(), machine.device_name()), len(jax.devices())
     for case in MODES:
         for shards in sorted({1, most}):
             for devices in DEVICES:
                 cells = max(devices // CELL, 1)
-                yield Point(device, "devices", case.coupling, devices, cells, 1, shards), case
+                yield Point(*where, "devices", case.coupling, devices, cells, 1, shards), case
         for cells in CELLS:
             own = Case(case.coupling, case.queue, case.slot, cell=CELL_FLEET // cells)
-            yield Point(device, "cells", case.coupling, CELL_FLEET, cells, 1, 1), own
+            yield Point(*where, "cells", case.coupling, CELL_FLEET, cells, 1, 1), own
         for worlds in WORLDS:
-            yield Point(device, "worlds", case.coupling, worlds * CELL, worlds, worlds, 1), case
+            yield Point(*where, "worlds", case.coupling, worlds * CELL, worlds, worlds, 1), case
 
 
 def measure(point: Point, case: Case) -> Point:
@@ -79,7 +80,7 @@ def measure(point: Point, case: Case) -> Point:
         "device_steps_per_s": rate,
         "bytes_per_device": held,
         "compile_s": compiled,
-        "copy_limit": limits()["copy"] / (2 * held),
+        "copy_limit": limits().copy / (2 * held),
         "peer": peer_rate(case.coupling, case.queue, case.slot),
     }
     return Point(**known)
@@ -127,7 +128,7 @@ def run(folder: Path, redo: bool = False) -> list[Point]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "scalability.csv"
-    device = jax.devices()[0].device_kind
+    device = machine.device_name()
     table = [point for point in read_points(path) if not (redo and point.device == device)]
     known = {point.key for point in table}
     missing = [(point, case) for point, case in points() if point.key not in known]
@@ -159,33 +160,30 @@ def draw(table: Sequence[Point], folder: Path) -> None:
     draw_column(axes[1, 1], table, "compile_s", "compile time, s")
     draw_ratio(axes[1, 2], table)
     devices = sorted({point.device for point in table})
-    only = " (CPU only: no accelerator was at hand)" if devices == ["cpu"] else ""
+    only = " (CPU only)" if {point.backend for point in table} == {"cpu"} else ""
     figure.suptitle(f"Scalability of the world, random decisions, measured on: {', '.join(devices)}{only}")
     for suffix in ("png", "pdf"):
         figure.savefig(folder / f"scalability.{suffix}", dpi=150)
     pyplot.close(figure)
 
 
-def lines(table: Sequence[Point], sweep: str) -> Iterator[tuple[tuple[str, str, int], list[Point]]]:
-    """The points of a sweep by device, coupling and shards, each line in order."""
+def lines(table: Sequence[Point], sweep: str) -> Iterator[tuple[str, str, int, list[Point]]]:
+    """Label, coupling, shards and points in order of every line of a sweep."""
     chosen = [point for point in table if point.sweep == sweep]
-    for key in sorted({(point.device, point.coupling, point.shards) for point in chosen}):
-        own = [point for point in chosen if (point.device, point.coupling, point.shards) == key]
-        yield key, sorted(own, key=lambda point: point.devices * 10_000 + point.cells)
-
-
-def name_line(device: str, coupling: str, shards: int) -> str:
-    """What the legend says of a line."""
-    host = f"{shards} host device{'s' if shards > 1 else ''}" if device == "cpu" else device
-    return f"{LABELS[coupling]}, {host}"
+    for key in sorted({(point.device, point.backend, point.coupling, point.shards) for point in chosen}):
+        own = [point for point in chosen if (point.device, point.backend, point.coupling, point.shards) == key]
+        device, backend, coupling, shards = key
+        host = f"{shards} host device{'s' if shards > 1 else ''}" if backend == "cpu" else device
+        line = sorted(own, key=lambda point: (point.devices, point.cells))
+        yield f"{LABELS[coupling]}, {host}", coupling, shards, line
 
 
 def draw_speed(axis: Any, table: Sequence[Point]) -> None:
     """Device-steps per second over devices, beside the peer and the copy limit."""
-    for (device, coupling, shards), line in lines(table, "devices"):
+    for label, coupling, shards, line in lines(table, "devices"):
         style = {"color": COLOURS[coupling], "marker": "o" if shards > 1 else "s", "ls": "-" if shards > 1 else "--"}
         x, y = [point.devices for point in line], [point.device_steps_per_s for point in line]
-        axis.plot(x, y, label=name_line(device, coupling, shards), **style)
+        axis.plot(x, y, label=label, **style)
     for coupling, colour in COLOURS.items():
         own = [point for point in table if point.coupling == coupling and point.sweep == "devices"]
         if own:
@@ -197,23 +195,23 @@ def draw_speed(axis: Any, table: Sequence[Point]) -> None:
     axis.grid(alpha=0.3)
 
 
-def draw_sweep(axis: Any, table: Sequence[Point], sweep: str, label: str) -> None:
+def draw_sweep(axis: Any, table: Sequence[Point], sweep: str, across: str) -> None:
     """Device-steps per second over cells or worlds."""
-    for (device, coupling, shards), line in lines(table, sweep):
+    for label, coupling, _shards, line in lines(table, sweep):
         x, y = [getattr(point, sweep) for point in line], [point.device_steps_per_s for point in line]
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", label=name_line(device, coupling, shards))
-    axis.set(xscale="log", yscale="log", xlabel=label, ylabel="device-steps/s", title=f"Speed over {sweep}")
+        axis.plot(x, y, color=COLOURS[coupling], marker="o", label=label)
+    axis.set(xscale="log", yscale="log", xlabel=across, ylabel="device-steps/s", title=f"Speed over {sweep}")
     axis.legend(fontsize=7)
     axis.grid(alpha=0.3)
 
 
-def draw_column(axis: Any, table: Sequence[Point], column: str, label: str) -> None:
+def draw_column(axis: Any, table: Sequence[Point], column: str, up: str) -> None:
     """One column over devices."""
-    for (device, coupling, shards), line in lines(table, "devices"):
+    for label, coupling, shards, line in lines(table, "devices"):
         x, y = [point.devices for point in line], [getattr(point, column) for point in line]
         style = "-" if shards > 1 else "--"
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=name_line(device, coupling, shards))
-    axis.set(xscale="log", xlabel="devices", ylabel=label, title=label.split(",")[0].capitalize())
+        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=label)
+    axis.set(xscale="log", xlabel="devices", ylabel=up, title=up.split(",")[0].capitalize())
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7)
     axis.grid(alpha=0.3)
@@ -221,10 +219,10 @@ def draw_column(axis: Any, table: Sequence[Point], column: str, label: str) -> N
 
 def draw_ratio(axis: Any, table: Sequence[Point]) -> None:
     """How many times as fast as the NumPy peer."""
-    for (device, coupling, shards), line in lines(table, "devices"):
+    for label, coupling, shards, line in lines(table, "devices"):
         x, y = [point.devices for point in line], [point.device_steps_per_s / point.peer for point in line]
         style = "-" if shards > 1 else "--"
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=name_line(device, coupling, shards))
+        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=label)
     axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="times the peer", title="Against the NumPy peer")
     axis.legend(fontsize=7)
     axis.grid(alpha=0.3)

@@ -49,7 +49,7 @@ def value_at(changes: Steps, slot: jax.Array) -> jax.Array:
     return jnp.where(passed > 0, value, 0.0)
 
 
-def by_cell(values: jax.Array, params: Params) -> jax.Array:
+def of_cells(values: jax.Array, params: Params) -> jax.Array:
     """Values of one thing for all cells, or of one in each, as [A]."""
     return jnp.broadcast_to(values, (params.access_points,))
 
@@ -60,12 +60,12 @@ def backhaul_links(slot: jax.Array, params: Params) -> tuple[jax.Array, jax.Arra
     The redundant link takes over ``failover`` slots after the start of an outage; until then there is none.
     """
     primary = params.schedule.backhaul
-    up = by_cell(is_up(primary, slot), params)
+    up = of_cells(is_up(primary, slot), params)
     if not params.redundant:
         return up, jnp.zeros_like(up)
     switching = Windows(primary.start, jnp.minimum(primary.stop, primary.start + params.schedule.failover))
-    switched = ~up & by_cell(is_up(switching, slot), params)
-    on_backup = switched & by_cell(is_up(params.schedule.backup, slot), params)
+    switched = ~up & of_cells(is_up(switching, slot), params)
+    on_backup = switched & of_cells(is_up(params.schedule.backup, slot), params)
     return up | on_backup, on_backup
 
 
@@ -76,7 +76,7 @@ def left_air(slot: jax.Array, params: Params) -> jax.Array:
     among all of them (guess: the paper gives no scheduler).
     """
     schedule = params.schedule
-    count = by_cell(value_at(schedule.traffic, slot), params)
+    count = of_cells(value_at(schedule.traffic, slot), params)
     taken = jnp.where(count > 0, count * schedule.traffic_rate / params.radio.cell_rate, 0.0)
     return jnp.maximum(1.0 - taken, 1.0 / (1.0 + count))
 
@@ -88,12 +88,12 @@ def open_cells(slot: jax.Array, server: ServerState, params: Params) -> CellStat
     reachable = backhaul_up[:, None] | ~jnp.asarray(params.cloud)[None, :]
     return CellState(
         active=jnp.zeros(params.access_points, jnp.float32),
-        up=by_cell(is_up(schedule.link, slot), params),
+        up=of_cells(is_up(schedule.link, slot), params),
         backhaul_up=backhaul_up,
         on_backup=on_backup,
         air=left_air(slot, params),
-        delay=by_cell(value_at(schedule.delay, slot), params),
-        delay_deviation=by_cell(value_at(schedule.jitter, slot), params),
+        delay=of_cells(value_at(schedule.delay, slot), params),
+        delay_deviation=of_cells(value_at(schedule.jitter, slot), params),
         told=jnp.where(reachable, server.share * params.servers.speed[None, :], 0.0),
         told_slot=jnp.broadcast_to(slot, (params.access_points,)),
     )
