@@ -41,6 +41,7 @@ from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.train import GENERATOR, TrainState
 from offjax.learning.unit import Unit, load_unit, train_unit
 from offjax.problems import nieto2024
+from offjax.problems.parts import Sharing
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.progress import ProgressReport
@@ -156,7 +157,7 @@ def _options(problem: ProblemConfig) -> dict[str, Any]:
         "deadline": DeadlineModel(
             deadline.kind, (deadline.factor_low, deadline.factor_high), deadline.fixed_ms * MILLI
         ),
-        "sharing": nieto2024.Sharing(
+        "sharing": Sharing(
             coupling=problem.coupling,
             uplink=problem.uplink,
             downlink=problem.downlink,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax.errors import ConfigError
-from offjax.physics.radio import from_db, path_loss_inf_sh, shannon_rate
+from offjax.physics.radio import PATH_LOSSES, from_db, shannon_rate
 from offjax.workload.tasks import Workload
 from offjax.world.records import Params, Steps, Windows
 from offjax.world.sharing import EXACT_CELL
@@ -58,6 +58,7 @@ def check_structure(params: Params) -> None:
         "downlink": (*SHARING, "none"),
         "outage": OUTAGES,
         "placement": PLACEMENTS,
+        "path_loss": tuple(PATH_LOSSES),
     }
     for field, allowed in modes.items():
         if getattr(params, field) not in allowed:
@@ -220,6 +221,8 @@ def check_arrivals(params: Params) -> None:
         raise ConfigError("workload.arrivals.chance", float(np.max(np.asarray(arrivals.chance))), "a share up to 1")
     if arrivals.kind in ("poisson", "closed") and (np.asarray(arrivals.mean) < NOTHING).any():
         raise ConfigError("workload.arrivals.mean", float(np.min(np.asarray(arrivals.mean))), "a time > 0 s")
+    if arrivals.limit is not None and (np.asarray(arrivals.limit) < 1).any():
+        raise ConfigError("workload.arrivals.limit", int(np.min(np.asarray(arrivals.limit))), "tasks from 1")
     if arrivals.kind != "given":
         return
     if len(arrivals.slots) != params.devices:
@@ -280,7 +283,7 @@ def mean_uplink_rate(params: Params) -> float:
     """Rate in bit/s of a device alone, at a mean distance and without shadowing."""
     radio = params.radio
     mean = MEAN_DISTANCE * radio.area if params.placement == "uniform" else np.mean(np.asarray(radio.distance))
-    gain = from_db(-path_loss_inf_sh(jnp.maximum(mean, radio.nearest), radio.carrier))
+    gain = from_db(-PATH_LOSSES[params.path_loss](jnp.maximum(mean, radio.nearest), radio.carrier))
     rate = shannon_rate(radio.bandwidth, params.fleet.transmit_power, gain, radio.noise)
     return float(np.mean(np.asarray(rate)))
 
