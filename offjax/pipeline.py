@@ -20,7 +20,7 @@ from offjax.agents import make_agent
 from offjax.baselines.lookahead import Oracle
 from offjax.config import (
     ArrivalConfig,
-    ProblemConfig,
+    Nieto2024Config,
     RunConfig,
     ScenarioConfig,
     TaskSetConfig,
@@ -118,7 +118,7 @@ def _path(field: str) -> str:
     parameters |= {f"period_{end}": f"period_{end}_us" for end in ("min", "max", "step")}
     if field in parameters:
         return f"problem.workload.task_set.{parameters[field]}"
-    known = field in ProblemConfig.model_fields or field.startswith("fleet.")
+    known = field in Nieto2024Config.model_fields or field.startswith("fleet.")
     return "problem.slots" if field == "horizon" else f"problem.{field}" if known else field
 
 
@@ -147,7 +147,7 @@ def _scenario(own: ScenarioConfig) -> nieto2024.Scenario:
     )
 
 
-def _options(problem: ProblemConfig) -> dict[str, Any]:
+def _options(problem: Nieto2024Config) -> dict[str, Any]:
     """Everything else that the problem may differ in from the paper's, in SI units."""
     deadline, servers = problem.deadline, problem.servers
     return {
@@ -182,7 +182,7 @@ def _arrivals(own: ArrivalConfig) -> Arrivals:
     return arrivals.closed(own.mean_s)
 
 
-def _fleet(problem: ProblemConfig) -> tuple[nieto2024.Profile, ...]:
+def _fleet(problem: Nieto2024Config) -> tuple[nieto2024.Profile, ...]:
     profiles = tuple(
         nieto2024.Profile(
             name=name,

@@ -1,0 +1,75 @@
+"""The configuration of a run: typed records, YAML files, ``--set path=value``, errors in one plain line."""
+
+from offjax.config.agents import AcConfig, AgentsConfig, DdqnConfig
+from offjax.config.fields import Amount, Amounts, Cell, CellOutages, Name, Outages, Share, Shares, Slot, Width
+from offjax.config.plain_errors import Tree
+from offjax.config.problem import (
+    EXACT_CELL,
+    PROBLEMS,
+    ArrivalConfig,
+    BaseProblemConfig,
+    DeadlineConfig,
+    Mix,
+    Nieto2024Config,
+    ProblemName,
+    ProfileConfig,
+    ServersConfig,
+    Sharing,
+    TaskSetConfig,
+    WorkloadConfig,
+)
+from offjax.config.reading import config_hash, load_config, parse_config, parse_override, run_model, to_yaml
+from offjax.config.run import EvaluationConfig, RunConfig, TrainingConfig
+from offjax.config.scenario import (
+    BUILTIN_SCENARIOS,
+    RedundantLink,
+    ScenarioConfig,
+    ServerLoad,
+    ServerOutages,
+    load_scenario,
+)
+
+__all__ = [
+    "BUILTIN_SCENARIOS",
+    "EXACT_CELL",
+    "PROBLEMS",
+    "AcConfig",
+    "AgentsConfig",
+    "Amount",
+    "Amounts",
+    "ArrivalConfig",
+    "BaseProblemConfig",
+    "Cell",
+    "CellOutages",
+    "DdqnConfig",
+    "DeadlineConfig",
+    "EvaluationConfig",
+    "Mix",
+    "Name",
+    "Nieto2024Config",
+    "Outages",
+    "ProblemName",
+    "ProfileConfig",
+    "RedundantLink",
+    "RunConfig",
+    "ScenarioConfig",
+    "ServerLoad",
+    "ServerOutages",
+    "ServersConfig",
+    "Share",
+    "Shares",
+    "Sharing",
+    "Slot",
+    "TaskSetConfig",
+    "TrainingConfig",
+    "Tree",
+    "Width",
+    "WorkloadConfig",
+    "config_hash",
+    "load_config",
+    "load_scenario",
+    "parse_config",
+    "parse_override",
+    "run_model",
+    "to_yaml",
+]
