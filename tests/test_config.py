@@ -22,6 +22,9 @@ from offjax.config import (
     DdqnConfig,
     DeadlineConfig,
     EvaluationConfig,
+    Laas2022Config,
+    LaasDeviceConfig,
+    LaasServerConfig,
     Nieto2024Config,
     ProblemName,
     ProfileConfig,
@@ -59,7 +62,17 @@ def write(tmp_path):
 
 GROUPS = [RunConfig, AgentsConfig, AcConfig, DdqnConfig, ScenarioConfig, ServerOutages]
 GROUPS += [Nieto2024Config, TrainingConfig, EvaluationConfig, ArrivalConfig, DeadlineConfig, ProfileConfig]
-GROUPS += [BaseProblemConfig, RedundantLink, ServerLoad, ServersConfig, TaskSetConfig, WorkloadConfig]
+GROUPS += [
+    Laas2022Config,
+    LaasDeviceConfig,
+    LaasServerConfig,
+    BaseProblemConfig,
+    RedundantLink,
+    ServerLoad,
+    ServersConfig,
+    TaskSetConfig,
+    WorkloadConfig,
+]
 
 
 def test_defaults_are_a_valid_configuration(write):
@@ -595,7 +608,10 @@ def test_the_problem_is_the_one_that_the_file_names(write, line):
         ("problem: {name: line, uplink: active}", r"problem.coupling: .* because of problem.uplink = active"),
         ("problem: {name: line, devices: 30}", r"problem.devices: .* multiple of problem.devices_per_cell"),
         ("problem: {name: [line]}", r"problem.name: \['line'\] is not allowed; it must be nieto2024"),
-        ("problem: {name: nieto, slots: 0}", r"problem.name: .* nieto2024: the problem \(did you mean nieto2024\?\)"),
+        (
+            "problem: {name: nieto, slots: 0}",
+            r"problem.name: .* nieto2024 or laas2022: the problem \(did you mean nieto2024\?\)",
+        ),
     ],
 )
 def test_the_keys_are_those_of_the_named_problem(write, line, text, words):

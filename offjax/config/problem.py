@@ -1,13 +1,14 @@
 """What the devices face: the fields that every problem has, and those of each problem."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from offjax.config.fields import SCENARIOS, Name, Record, distinct, optional, positive, real, switch, whole
+from offjax.config.scenario import BUILTIN_SCENARIOS
 from offjax.errors import ConfigError
 
-ProblemName = Literal["nieto2024"]
+ProblemName = Literal["nieto2024", "laas2022"]
 """The known problems; each has its configuration in :data:`PROBLEMS`."""
 
 _PROBLEMS = f"{' or '.join(get_args(ProblemName))}: the problem"
@@ -160,18 +161,28 @@ class BaseProblemConfig(Record):
     )
     arrivals: ArrivalConfig = Field(default=ArrivalConfig(), description="when tasks come")
     buffer: int = whole(1, 0, 1000, "tasks: that may wait on a device while another one runs")
-    fleet: dict[Name, ProfileConfig] = Field(
-        default_factory=dict,
-        description="a group of device profiles by name, whose shares sum to 1 (empty: all are the UE of Table 2)",
-    )
 
-    @field_validator("fleet")
+    @field_validator("fleet", check_fields=False)
     @classmethod
-    def _check_shares(cls, fleet: dict[str, ProfileConfig]) -> dict[str, ProfileConfig]:
+    def _check_shares(cls, fleet: dict[str, Any]) -> dict[str, Any]:
         total = sum(profile.share for profile in fleet.values())
         if fleet and abs(total - 1.0) > 1e-6:
             raise ValueError(f"the shares of all profiles must sum to 1, not to {total:g}")
         return fleet
+
+    @property
+    def usual_mix(self) -> str:
+        """The mix of task classes where the evaluation names none."""
+        raise NotImplementedError
+
+    @property
+    def variant(self) -> str:
+        """Which form of the problem it is, for a report."""
+        raise NotImplementedError
+
+    def workload_name(self, mix: str) -> str:
+        """What the tasks of a setting are called."""
+        return mix
 
     def check_together(self, mixes: tuple[Mix, ...]) -> None:
         """Raise :class:`ConfigError` where two fields, or a field and the evaluation's mixes, do not fit."""
@@ -195,12 +206,30 @@ class Nieto2024Config(BaseProblemConfig):
         default="text", description="text or figures: which of the paper's two sets of numbers"
     )
     mix: Mix = Field(default="uniform", description="class1, class2, class3 or uniform: the mix of task classes")
+    fleet: dict[Name, ProfileConfig] = Field(
+        default_factory=dict,
+        description="a group of device profiles by name, whose shares sum to 1 (empty: all are the UE of Table 2)",
+    )
     downlink_rate_mbps: float | None = optional(
         1e9, "Mb/s: a device's downlink (none: the download is neglected, as in the paper)"
     )
     deadline: DeadlineConfig = Field(default=DeadlineConfig(), description="how long a task may take")
     servers: ServersConfig = Field(default=ServersConfig(), description="the speeds of the servers")
     workload: WorkloadConfig = Field(default=WorkloadConfig(), description="what the devices compute")
+
+    @property
+    def usual_mix(self) -> str:
+        """See the base."""
+        return self.mix
+
+    @property
+    def variant(self) -> str:
+        """See the base."""
+        return f"preset {self.preset}"
+
+    def workload_name(self, mix: str) -> str:
+        """See the base."""
+        return mix if self.workload.task_set is None else "task_set"
 
     def check_together(self, mixes: tuple[Mix, ...]) -> None:
         """The same, with the rate of the downlink and the task set, which this problem alone has."""
@@ -220,5 +249,116 @@ class Nieto2024Config(BaseProblemConfig):
             raise ConfigError("evaluation.mixes", list(mixes), text)
 
 
-PROBLEMS: dict[str, type[BaseProblemConfig]] = {"nieto2024": Nieto2024Config}
+class LaasDeviceConfig(Record):
+    """One kind of device of laas2022; every default is a guess, the paper has the symbols f and e and no numbers."""
+
+    share: float = positive(1.0, 1.0, "(share): of the devices of every cell; all shares sum to 1")
+    f: float = positive(40e6, 1e18, "units/s, or cycles/unit where problem.reading is cycles_per_unit: the paper's f")
+    clock_mhz: float = positive(40.0, 1e7, "MHz: clock of the processor (reading cycles_per_unit)")
+    energy_uj_per_unit: float = real(1.6, 0.0, 1e9, "uJ/unit: e of equation (2)")
+    battery_j: float = positive(4000.0, 1e12, "J: a full battery")
+    idle_w: float = real(0.1, 0.0, 1e4, "W: drawn always")
+    transmit_w: float = positive(0.1, 1e4, "W: sent and drawn while it uploads")
+
+
+class LaasServerConfig(Record):
+    """One server of laas2022; every default is a guess."""
+
+    f: float = positive(1e9, 1e18, "units/s, or cycles/unit where problem.reading is cycles_per_unit: the paper's f")
+    clock_mhz: float = positive(1000.0, 1e9, "MHz: clock of the processor (reading cycles_per_unit)")
+    energy_uj_per_unit: float = real(0.0, 0.0, 1e9, "uJ/unit: e of equation (2)")
+    link_mbps: float = positive(1000.0, 1e9, "Mb/s: rate between access point and server")
+    link_delay_ms: float = real(0.0, 0.0, 1e6, "ms: delay between access point and server, both ways together")
+    cloud: bool = Field(default=False, strict=True, description="true or false: is it behind the links to the cloud?")
+    free_low: float = real(1.0, 0.0, 1.0, "(share): least share of its speed that is free, drawn anew in each slot")
+    free_high: float = real(1.0, 0.0, 1.0, "(share): largest share, at least free_low")
+
+    @model_validator(mode="after")
+    def _check_free(self) -> Self:
+        if self.free_low > self.free_high:
+            raise ValueError(f"free_low = {self.free_low:g} must not exceed free_high = {self.free_high:g}")
+        return self
+
+
+Observed = Literal["battery", "delays", "cell"]
+
+
+class Laas2022Config(BaseProblemConfig):
+    """What the devices face in paper A; the paper prints no number, so that every default is a guess."""
+
+    name: Literal["laas2022"] = Field(default="laas2022", description=_PROBLEMS)
+    scenarios: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(
+        default=("calm",),
+        min_length=1,
+        description="a list of names of shipped scenarios (like calm, alternating) and paths of scenario files "
+        "(YAML), each once: each agent is trained in each of them",
+    )
+    slots: int = whole(400, 1, 10_000_000, "slots: the horizon")
+    fleet: dict[Name, LaasDeviceConfig] = Field(
+        default_factory=dict,
+        description="a group of device profiles by name, whose shares sum to 1 (empty: one kind, iot)",
+    )
+    servers: dict[Name, LaasServerConfig] = Field(
+        default_factory=dict, description="a group of servers by name (empty: edge and cloud)"
+    )
+    reading: Literal["rate", "cycles_per_unit"] = Field(
+        default="rate", description="rate (T = D / f) or cycles_per_unit (T = D f / clock): the reading of equation (1)"
+    )
+    cost: Literal["one_choice", "literal"] = Field(
+        default="one_choice", description="one_choice or literal: the form of the cost, equation (4)"
+    )
+    theta: float = positive(0.4, 1e9, "bit/unit: size of a task's data over its demand D")
+    demand_low: float = positive(1e6, 1e18, "units: least demand D of a task")
+    demand_high: float = positive(10e6, 1e18, "units: largest demand D of a task, at least demand_low")
+    tasks: int | None = Field(
+        default=None,
+        strict=True,
+        ge=1,
+        le=1_000_000_000,
+        description="a whole number from 1 to 1,000,000,000 tasks: M of each device (none: no end of them)",
+    )
+    energy_weight: float | None = optional(1e12, "1/J: alpha (none: the mean energy of a task at home counts 1)")
+    time_weight: float | None = optional(1e12, "1/s: beta (none: the mean time of a task at home counts 1)")
+    drop_reward: float = real(-10.0, -1e9, 0.0, "(cost): reward of a dropped task")
+    bandwidth_mhz: float = positive(20.0, 1e6, "MHz: band of an access point")
+    noise_density_dbm: float = real(-165.0, -300.0, 100.0, "dBm/Hz: noise, noise figure included")
+    path_loss: Literal["inf_sh", "umi_los", "umi_nlos"] = Field(
+        default="umi_nlos", description="inf_sh, umi_los or umi_nlos: the path loss (3GPP TR 38.901)"
+    )
+    observe: Annotated[tuple[Observed, ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="a list of battery, delays and cell, each once: what is observed beside the paper's state "
+        "(cell: demand and link of all other devices, which no device can see)",
+    )
+
+    @model_validator(mode="after")
+    def _check_demand(self) -> Self:
+        if self.demand_low > self.demand_high:
+            low, high = self.demand_low, self.demand_high
+            raise ValueError(f"demand_low = {low:g} must not exceed demand_high = {high:g}")
+        return self
+
+    @property
+    def usual_mix(self) -> str:
+        """See the base: there is one."""
+        return "laas2022"
+
+    @property
+    def variant(self) -> str:
+        """See the base."""
+        return f"{self.cost} cost, coupling {self.coupling}"
+
+    def check_together(self, mixes: tuple[Mix, ...]) -> None:
+        """The same, without mixes, built-in scenarios and a way back, which this problem has not."""
+        super().check_together(mixes)
+        if mixes:
+            raise ConfigError("evaluation.mixes", list(mixes), "laas2022 has no mixes of classes; leave it out")
+        if self.downlink != "fixed":
+            raise ConfigError("problem.downlink", self.downlink, "results are not sent back in laas2022: fixed")
+        for name in self.scenarios:
+            if name in BUILTIN_SCENARIOS:
+                raise ConfigError("problem.scenarios", name, "it belongs to nieto2024; laas2022 has calm, for example")
+
+
+PROBLEMS: dict[str, type[BaseProblemConfig]] = {"nieto2024": Nieto2024Config, "laas2022": Laas2022Config}
 """Every name of :data:`ProblemName` -> the configuration of that problem."""

@@ -35,6 +35,7 @@ def check(params: Params) -> None:
         ConfigError: naming the field, its value and what is allowed.
     """
     check_structure(params)
+    check_coupling(params)
     check_shapes(params)
     check_numbers(params)
     check_links(params)
@@ -72,7 +73,9 @@ def check_structure(params: Params) -> None:
     if params.buffer < 0:
         raise ConfigError("buffer", params.buffer, "a whole number >= 0")
     _check_queue(params)
-    _check_coupling(params)
+    if params.coupling == "exact" and params.cell_size > EXACT_CELL:
+        hint = f"with coupling 'exact' at most {EXACT_CELL} devices per access point; use 'slot' for larger cells"
+        raise ConfigError("devices_per_cell", params.cell_size, hint)
 
 
 def _check_queue(params: Params) -> None:
@@ -87,14 +90,12 @@ def _check_queue(params: Params) -> None:
             raise ConfigError("queue", discipline, "a cloud server grows with its load: only 'none'")
 
 
-def _check_coupling(params: Params) -> None:
+def check_coupling(params: Params) -> None:
+    """What is shared has a way of being resolved; in coupling ``none`` everybody would have it alone."""
     shared = [mode for mode in (params.uplink, params.downlink) if mode in ("active", "cell")]
     shared += [discipline for discipline in params.queue if discipline != "none"]
     if params.coupling == "none" and shared:
         raise ConfigError("coupling", "none", f"'slot' or 'exact' where something is shared ({', '.join(shared)})")
-    if params.coupling == "exact" and params.cell_size > EXACT_CELL:
-        hint = f"with coupling 'exact' at most {EXACT_CELL} devices per access point; use 'slot' for larger cells"
-        raise ConfigError("devices_per_cell", params.cell_size, hint)
 
 
 def check_shapes(params: Params) -> None:
