@@ -115,8 +115,8 @@ class Laas2022(struct.PyTreeNode):
     def observe(self, state: State) -> jax.Array:
         """The state of the paper, [D, 4 + 3 Z]: of the device, then of each server.
 
-        Capacity unit/s, energy J/unit, demand D of the task in units, link to the SAP in bit/s (what there would be
-        if as many devices sent as in the last slot); free capacity as the SAP last told it, energy J/unit, link
+        Capacity unit/s, energy J/unit, demand D of the task in units, link to the SAP in bit/s (of a shared band the
+        part that is left if everybody sends: a guess); free capacity as the SAP last told it, energy J/unit, link
         SAP-server in bit/s, zero where there is none. Flags add the battery in J, the delays [Z] in s, and demand and
         link of the other devices of the cell [2 (N - 1)], which no device can see.
         """
@@ -140,9 +140,7 @@ class Laas2022(struct.PyTreeNode):
     def _link(self, state: State) -> jax.Array:
         """[D] bit/s to the SAP."""
         link = uplink(state, self.params)
-        shared = self.params.coupling != "none" and self.params.uplink in ("active", "cell")
-        senders = per_device(jnp.maximum(state.cell.active, 1.0), self.params) if shared else 1.0
-        return jnp.where(link.up, link.rate / senders, 0.0)
+        return jnp.where(link.up, link.rate / senders(self.params), 0.0)
 
     def normalise(self, observation: jax.Array) -> jax.Array:
         """[..., F] min-max to 0..1 (guess: Algorithm 1 says "preprocess states")."""
@@ -182,6 +180,11 @@ class Laas2022(struct.PyTreeNode):
         if self.params.buffer > 0:
             idle = idle & (state.pending.task_class[0] < 0)
         return empty | (idle & exhausted(self.params.workload.arrivals, state.source, state.clock))
+
+
+def senders(params: Params) -> int:
+    """Among how many a device's link is shared if everybody sends."""
+    return params.cell_size if params.coupling != "none" and params.uplink in ("active", "cell") else 1
 
 
 def server_link(state: State, index: int, params: Params) -> jax.Array:
@@ -430,7 +433,7 @@ def _features(
     """What is observed, with ranges that hold for every kind of device."""
     fleet = params.fleet
     energy = float(jnp.max(fleet.energy_coefficient * fleet.speed * fleet.speed))
-    best = _best_rate(params)
+    best = _best_rate(params) / senders(params)
     features = [
         Feature("device_capacity", "unit/s", 0.0, float(jnp.max(fleet.speed))),
         Feature("device_energy", "J/unit", 0.0, energy or 1.0),
