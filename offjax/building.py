@@ -65,7 +65,8 @@ def _make(
         return laas2022.make(make_scenario(own), **common, **_laas2022(chosen))
     assert isinstance(chosen, Nieto2024Config)
     where = scenario if own is None else make_scenario(own)
-    return nieto2024.make(chosen.preset, where, mix or chosen.mix, **common, **_nieto2024(chosen))
+    options: dict[str, Any] = {"preset": chosen.preset, "scenario": where, "mix": mix or chosen.mix}
+    return nieto2024.make(**options, **common, **_nieto2024(chosen))
 
 
 def _path(field: str, chosen: BaseProblemConfig) -> str:
