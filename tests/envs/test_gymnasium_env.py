@@ -276,11 +276,11 @@ def test_a_wrong_action_is_named(action):
 
 def test_a_step_outside_an_episode_is_refused():
     env = gymnasium.make(ID, horizon=1, disable_env_checker=True)
-    with pytest.raises(ConfigError, match="step: .* call reset first"):
+    with pytest.raises(ConfigError, match=r"step: .* call reset first"):
         env.step(0)
     env.reset(seed=0)
     env.step(0)
-    with pytest.raises(ConfigError, match="step: .* call reset first"):
+    with pytest.raises(ConfigError, match=r"step: .* call reset first"):
         env.step(0)
 
 
