@@ -52,10 +52,12 @@ def train(env_id: str, timesteps: int, seed: int, **problem_arguments: Any) -> d
 
 def _stable_baselines() -> tuple[Any, Any]:
     try:
+        import torch
         from stable_baselines3 import DQN
         from stable_baselines3.common.evaluation import evaluate_policy
     except ImportError:
         raise MachineError("stable-baselines3 is not installed: pip install 'offjax[peers]'") from None
+    torch.set_num_threads(1)  # networks this small lose by more
     return DQN, evaluate_policy
 
 

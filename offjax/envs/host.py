@@ -62,10 +62,15 @@ class Player:
     def __init__(self, view: FleetView, rows: int | None = None) -> None:
         """Play ``view``; nothing is compiled before the first call."""
         layout = Layout.of(view)
-        self.devices, self.size, self.rows = view.devices, view.observation_size, rows
+        self.view, self.rows = view, rows
+        self.devices, self.size = view.devices, view.observation_size
         self._programs = _programs(layout, rows)
         self._view = jax.jit(layout.pack)(view)
         self._carry: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Compiled programs cannot be pickled; where the episode stands goes along.
+        return type(self), (self.view, self.rows), {"_carry": self._carry}
 
     @property
     def started(self) -> bool:
