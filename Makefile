@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
+PEERS := .venv-peers
 
 .PHONY: demo test test-ci test-all lint format lock clean
 
@@ -15,7 +16,7 @@ test: $(VENV)/.ready lint
 test-ci: $(VENV)/.ready $(CLIENTS)/.ready
 	$(BIN)/pytest -m ci -n 0
 
-test-all: test test-ci
+test-all: test test-ci $(PEERS)/.ready
 	$(BIN)/pytest -m slow -n 2
 
 lint: $(VENV)/.ready
@@ -32,6 +33,8 @@ lock: $(VENV)/.ready
 	$(BIN)/pip install uv
 	$(BIN)/uv pip compile pyproject.toml --extra test --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra clients --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-clients.lock
+	# Libraries for a GPU are left to the build of torch that is installed: one for a CPU has none.
+	$(BIN)/uv pip compile pyproject.toml --extra peers --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet | grep -vE '^(nvidia|cuda|triton)' > requirements-peers.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "offjax needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -46,5 +49,11 @@ $(CLIENTS)/.ready: requirements-clients.lock pyproject.toml
 	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+$(PEERS)/.ready: requirements-peers.lock pyproject.toml
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r requirements-peers.lock
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) .pytest_cache .mypy_cache .ruff_cache *.egg-info

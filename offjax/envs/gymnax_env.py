@@ -9,6 +9,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from offjax import world
+from offjax.envs.decision import decide, decision_steps
 from offjax.errors import ConfigError
 from offjax.problems.spec import Problem
 
@@ -50,21 +51,15 @@ class OffloadEnv(environment.Environment):
         The action is read in the first slot of a step; a task that comes later waits for the next step.
 
         Raises:
-          ConfigError: more than one device, or slots that do not divide the horizon.
+          ConfigError: more than one device, no server, or slots that do not divide the horizon.
         """
-        horizon = int(problem.horizon)
         if problem.params.devices != 1:
             raise ConfigError("devices", problem.params.devices, "an environment shows one device: 1")
-        if horizon < 1:
-            raise ConfigError("horizon", horizon, "a whole number of slots from 1")
-        if slots_per_decision < 1 or horizon % slots_per_decision:
-            allowed = f"a divisor of the horizon, {horizon}"
-            raise ConfigError("slots_per_decision", slots_per_decision, allowed)
+        steps = decision_steps(problem, slots_per_decision)
         self.problem = problem
         self.slots_per_decision = slots_per_decision
         # A NumPy scalar: a leaf like any, and hashable, as evosax needs it (it scans over that many keys).
-        length = np.int32(horizon // slots_per_decision)
-        self._params = EnvParams(max_steps_in_episode=length, problem=problem)
+        self._params = EnvParams(max_steps_in_episode=np.int32(steps), problem=problem)
         self._identity = (slots_per_decision, *_by_value(problem))
         self._hash = hash(self._identity)  # jax asks for it at every call
 
@@ -121,21 +116,11 @@ class OffloadEnv(environment.Environment):
         Returns:
           observation [F], state, reward [], terminated [] bool, info (see the class).
         """
-        busy = ~state.world.job.asks[0]
-        place = jnp.asarray(action).reshape(1).astype(jnp.int8)
-        unanswered = jnp.full((self.slots_per_decision - 1, 1), -1, jnp.int8)
-        places = jnp.concatenate([place[None], unanswered])
-        keys = key[None] if self.slots_per_decision == 1 else jax.random.split(key, self.slots_per_decision)
-
-        def slot(before: world.State, each: tuple[jax.Array, jax.Array]) -> tuple[world.State, Any]:
-            return _slot(params.problem, before, *each)
-
-        after, (reward, ended) = jax.lax.scan(slot, state.world, (places, keys))
-        battery = world.remaining(after.device, params.problem.params)[0]
+        place = jnp.asarray(action).reshape(1)
+        after, reward, info = decide(params.problem, state.world, place, key, self.slots_per_decision)
         state = EnvState(time=state.time + jnp.int32(1), world=after)
-        info = {"busy": busy, "battery": battery, **_summary(ended)}
         observation = self.observe(key, state, action, params)
-        return observation, state, jnp.sum(reward), self.is_terminated(state, params), info
+        return observation, state, reward[0], self.is_terminated(state, params), {k: v[0] for k, v in info.items()}
 
     def observe(self, key: jax.Array, state: EnvState, action: int | jax.Array | None, params: EnvParams) -> jax.Array:
         """Float32 [F] in 0..1; ``key`` and ``action`` are not used."""
@@ -145,35 +130,6 @@ class OffloadEnv(environment.Environment):
     def is_terminated(self, state: EnvState, params: EnvParams) -> jax.Array:
         """Bool []: the problem's own end, never the time limit."""
         return params.problem.terminated(state.world)[0]
-
-
-def _slot(
-    problem: Problem, before: world.State, place: jax.Array, key: jax.Array
-) -> tuple[world.State, tuple[jax.Array, dict[str, jax.Array]]]:
-    """One slot under a decision [1]: the world after it, the reward and what ended."""
-    decision = world.Decision(place=place)
-    after, outcome = world.advance(before, decision, world.draw(key, problem.params), problem.params)
-    over = outcome.result != world.End.NONE
-    ended = {
-        "latency": jnp.where(over, outcome.latency, 0.0)[0],
-        "energy": outcome.energy[0],
-        "end": outcome.result[0].astype(jnp.int32),
-    }
-    return after, (problem.reward(outcome, before)[0], ended)
-
-
-def _summary(ended: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """What ended in a step, from its slots [slots_per_decision]: one decision lets one task end.
-
-    Only a device without battery loses one in every slot: sums then, and one code for all.
-    """
-    end = jnp.max(ended["end"])
-    return {
-        "success": end == world.End.IN_TIME,
-        "latency": jnp.sum(ended["latency"]),
-        "energy": jnp.sum(ended["energy"]),
-        "end": end,
-    }
 
 
 def _by_value(tree: Any) -> tuple[Any, ...]:

@@ -1,19 +1,21 @@
-"""evosax: OpenAI-ES on the native id, through ``GymnaxProblem``."""
+"""evosax: OpenAI-ES on a native id (first argument), through ``GymnaxProblem``."""
+
+import sys
 
 import jax
 import optax
 from evosax.algorithms import Open_ES
 from evosax.problems.networks import MLP, categorical_output_fn
 from evosax.problems.rl.gymnax import GymnaxProblem
-from task import ARGUMENTS, NATIVE, report
+from task import TASKS, Task, report
 
 GENERATIONS, POPULATION = 100, 64
 
 
-def train() -> tuple[float, float]:
+def train(task: Task) -> tuple[float, float]:
     """Mean fitness (return) of the mean policy before and after."""
-    policy = MLP(layer_sizes=(16, 3), output_fn=categorical_output_fn)
-    problem = GymnaxProblem(NATIVE, policy, num_rollouts=2, use_normalize_obs=False, env_kwargs=ARGUMENTS)
+    policy = MLP(layer_sizes=(16, task.actions), output_fn=categorical_output_fn)
+    problem = GymnaxProblem(task.native, policy, num_rollouts=2, use_normalize_obs=False, env_kwargs=task.arguments)
     key, init_key, state_key, test_key = jax.random.split(jax.random.key(0), 4)
     solution = problem.sample(init_key)
     strategy = Open_ES(POPULATION, solution, optimizer=optax.adam(0.1))
@@ -39,4 +41,4 @@ def train() -> tuple[float, float]:
     return before, fitness_of_mean(state)
 
 
-report("evosax", train)
+report("evosax", lambda: train(TASKS[sys.argv[1]]))

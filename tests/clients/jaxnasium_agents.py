@@ -1,4 +1,4 @@
-"""jaxnasium: PPO or DQN (first argument) on the native id, through ``jn.make("gymnax:<id>")``."""
+"""jaxnasium: PPO or DQN (second argument) on a native id (first argument), through ``jn.make("gymnax:<id>")``."""
 
 import sys
 
@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jaxnasium as jn
 from jaxnasium.algorithms import DQN, PPO
-from task import ARGUMENTS, NATIVE, report
+from task import TASKS, Task, report
 
 EPISODES = 20
 ALGORITHMS = {
@@ -15,9 +15,9 @@ ALGORITHMS = {
 }
 
 
-def train(name: str) -> tuple[float, float]:
+def train(task: Task, name: str) -> tuple[float, float]:
     """Mean return before and after."""
-    env = jn.make(f"gymnax:{NATIVE}", **ARGUMENTS)
+    env = jn.make(f"gymnax:{task.native}", **task.arguments)
     init_key, train_key, test_key = jax.random.split(jax.random.key(0), 3)
     algorithm = ALGORITHMS[name]
     agent = algorithm.init_agent(init_key, env)
@@ -28,4 +28,4 @@ def train(name: str) -> tuple[float, float]:
     return before, float(evaluate(agent))
 
 
-report(f"jaxnasium {sys.argv[1]}", lambda: train(sys.argv[1]))
+report(f"jaxnasium {sys.argv[2]}", lambda: train(TASKS[sys.argv[1]], sys.argv[2]))

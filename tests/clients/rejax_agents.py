@@ -1,10 +1,10 @@
-"""rejax: PPO or DQN (first argument) on the legacy id, made by its name."""
+"""rejax: PPO or DQN (second argument) on the legacy id of a problem (first argument), made by its name."""
 
 import sys
 
 import jax
 from rejax import get_algo
-from task import ARGUMENTS, LEGACY, report
+from task import TASKS, Task, report
 
 SETTINGS = {
     "ppo": {
@@ -28,11 +28,11 @@ SETTINGS = {
 }
 
 
-def train(name: str) -> tuple[float, float]:
+def train(task: Task, name: str) -> tuple[float, float]:
     """Mean return over rejax's own 128 episodes before and after."""
-    algorithm = get_algo(name).create(env=LEGACY, env_params=ARGUMENTS, **SETTINGS[name])
+    algorithm = get_algo(name).create(env=task.legacy, env_params=task.arguments, **SETTINGS[name])
     _, (_, returns) = jax.jit(algorithm.train)(jax.random.key(0))
     return float(returns[0].mean()), float(returns[-1].mean())
 
 
-report(f"rejax {sys.argv[1]}", lambda: train(sys.argv[1]))
+report(f"rejax {sys.argv[2]}", lambda: train(TASKS[sys.argv[1]], sys.argv[2]))
