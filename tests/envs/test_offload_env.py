@@ -71,7 +71,8 @@ def test_our_ids_keep_the_contract(env_id):
     passed = check_env_id(env_id)
     own = "pickle" if env_id.endswith("-legacy") else "final observation"
     assert {"identity", "params", "keys", "jit", "time limit", "vmap", own} <= set(passed)
-    assert "busy" not in passed  # a slot of 1 s is long enough for any task
+    # In nieto2024 a slot of 1 s is long enough for any task; over a bad link of laas2022 it is not.
+    assert ("busy" in passed) == env_id.startswith("laas2022")
 
 
 # ------------------------------------------------------------------------------- the world that it shows
