@@ -8,6 +8,7 @@ equations and no number at all: every number here is a parameter, and its docstr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -271,39 +272,36 @@ def make(
     Raises:
         ConfigError: a choice that is not there, no server, or devices that do not fill their cells.
     """
-    check_choice("reading", reading, READINGS)
-    check_choice("cost", cost, COSTS)
-    check_choice("path_loss", path_loss, PATH_LOSSES)
-    if not isinstance(scenario, Scenario):
-        check_choice("scenario", scenario, ("calm",))
-    what = scenario if isinstance(scenario, Scenario) else CALM
+    for field, value, allowed in (
+        ("reading", reading, READINGS),
+        ("cost", cost, COSTS),
+        ("path_loss", path_loss, PATH_LOSSES),
+        ("scenario", "calm" if isinstance(scenario, Scenario) else scenario, ("calm",)),
+    ):
+        check_choice(field, value, allowed)
+    per_cell = cell_size(devices, devices_per_cell, CELL)
     kinds = _devices(DEVICES[reading] if fleet is None else fleet, reading)
     there = _servers(SERVERS[reading] if servers is None else servers)
-    per_cell = cell_size(devices, devices_per_cell, CELL)
     shares = sharing or (SHARED if per_cell > 1 else Sharing())
-    cloud = tuple(server.cloud for server in there)
     come = arrivals or periodic(1)
     params = Params(
         slot_duration=f32(slot_duration),
         workload=_workload(demand, theta, come if tasks is None else limited(come, tasks)),
         fleet=make_fleet(kinds, devices, per_cell),
         radio=_radio(bandwidth, noise_density_dbm, SHADOWING[path_loss], shares),
-        servers=_server_numbers(there, reading, what),
-        schedule=make_schedule(what, devices // per_cell, cloud),
+        **_servers_and_what_fails(there, reading, scenario, shares, devices // per_cell),
         devices=devices,
         access_points=devices // per_cell,
-        cloud=cloud,
         buffer=buffer,
         path_loss=path_loss,
         sizes=True,
-        **structure(shares, what, cloud),
     )
-    weights = _weights(params, demand, energy_weight, time_weight)
+    alpha, beta = _weights(params, demand, energy_weight, time_weight)
     observed = {"observes_battery": observe_battery, "observes_delays": observe_delays, "observes_cell": observe_cell}
     return Laas2022(
         params=params,
-        energy_weight=f32(weights[0]),
-        time_weight=f32(weights[1]),
+        energy_weight=f32(alpha),
+        time_weight=f32(beta),
         drop_reward=f32(drop_reward),
         server_energy=f32([server.energy_per_unit for server in there]),
         horizon=jnp.asarray(horizon, jnp.int32),
@@ -313,6 +311,20 @@ def make(
         profiles=tuple(kind.name for kind in kinds),
         **observed,
     )
+
+
+def _servers_and_what_fails(
+    servers: Sequence[Server], reading: str, scenario: str | Scenario, sharing: Sharing, cells: int
+) -> dict[str, Any]:
+    """The fields of the world that have one entry per server, and its structure."""
+    what = scenario if isinstance(scenario, Scenario) else CALM
+    cloud = tuple(server.cloud for server in servers)
+    return {
+        "servers": _server_numbers(servers, reading, what),
+        "schedule": make_schedule(what, cells, cloud),
+        "cloud": cloud,
+        **structure(sharing, what, cloud),
+    }
 
 
 def _devices(kinds: Sequence[Device], reading: str) -> list[Profile]:
