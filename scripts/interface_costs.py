@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
 """Measure what a step costs through each interface of a problem, and print the table of docs/environments.md.
 
-python scripts/interface_costs.py nieto2024-v0
+python scripts/interface_costs.py nieto2024-v0            as a process of other people runs it
+python scripts/interface_costs.py nieto2024-v0 --fused    with the flags of offjax/xla_flags.py
 """
 
 import argparse
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+
+from offjax.xla_flags import set_flags
+
+if "--fused" in sys.argv:
+    set_flags(os.environ)
 
 import gymnasium
 import jax
@@ -100,8 +108,10 @@ def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("id", nargs="?", default="nieto2024-v0", help="of the problem")
-    env_id = parser.parse_args().id
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {env_id}")
+    parser.add_argument("--fused", action="store_true", help="set the flags of offjax/xla_flags.py")
+    given = parser.parse_args()
+    env_id = given.id
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {env_id}, fused: {given.fused}")
     print("| interface | a call | a device step |\n|---|---|---|")
     for rows in (gymnasium_rows, pettingzoo_rows, native_rows):
         for name, seconds, devices in rows(env_id):
