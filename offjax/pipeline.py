@@ -1,9 +1,8 @@
-"""From a configuration to its results: the one place that builds records from configurations.
+"""From a configuration to its results.
 
 ``offjax.train`` and ``offjax.evaluate`` are these functions; the command line calls nothing else.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,8 @@ from rich.console import Console
 
 from offjax.agents import make_agent
 from offjax.baselines.lookahead import Oracle
-from offjax.config import (
-    ArrivalConfig,
-    ProblemConfig,
-    RunConfig,
-    ScenarioConfig,
-    TaskSetConfig,
-    config_hash,
-    load_config,
-    to_yaml,
-)
+from offjax.building import build_problem, make_scenario
+from offjax.config import Nieto2024Config, RunConfig, config_hash, load_config, to_yaml
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
 from offjax.evaluation.report import write_report
@@ -41,22 +32,16 @@ from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.train import GENERATOR, TrainState
 from offjax.learning.unit import Unit, load_unit, train_unit
 from offjax.problems import nieto2024
+from offjax.problems.scenario import Scenario
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance
 from offjax.schema.manifest import ObservedQuantity, Output
-from offjax.workload import arrivals
-from offjax.workload.arrivals import Arrivals
-from offjax.workload.dealt import DeadlineModel, DealtTasks
-from offjax.workload.task_set import TaskSetParameters
-from offjax.world import checks
-
-MEGA, MILLI = 1e6, 1e-3  # from Mb/s and MHz, and from ms, to SI
 
 LABELS = {"ddqn": "DDQN", "ac": "Actor-critic"}
 OUTPUTS = {"ddqn": Output("q_values", "reward"), "ac": Output("probabilities", "1")}
-CURVE_ROWS = ("trained_ddqn", "trained_ac", "best_fixed_rule", "local", "mec", "cloud", "random")
+CURVE_ROWS = ("trained_ddqn", "trained_ac", "best_fixed_rule", "local", "mec", "edge", "cloud", "random")
 SELFTEST_ROWS = 64
 
 
@@ -81,140 +66,6 @@ class Task:
 # ------------------------------------------------------------------------------------------ records
 
 
-def build_problem(config: RunConfig, scenario: str, devices: int, mix: str | None = None) -> nieto2024.Nieto2024:
-    """The problem of a configuration in one scenario, for a number of devices.
-
-    Raises:
-        ConfigError: a world that makes no sense. A slot too long for its coupling is a warning.
-    """
-    own = config.find_scenario(scenario)
-    chosen = config.problem
-    if own is not None:
-        own.check_cells(devices // chosen.devices_per_cell, scenario)
-    try:
-        problem = nieto2024.make(
-            preset=chosen.preset,
-            scenario=scenario if own is None else _scenario(own),
-            mix=mix or chosen.mix,
-            devices=devices,
-            devices_per_cell=chosen.devices_per_cell,
-            horizon=chosen.slots,
-            **_options(chosen),
-        )
-        checks.check(problem.params)
-        if own is not None:  # those of the papers may be cut short
-            checks.check_horizon(problem.params, chosen.slots)
-    except ConfigError as error:
-        raise ConfigError(_path(error.field), error.value, error.allowed) from None
-    checks.warn_of_slot(problem.params, checks.mean_shared_phase(problem.params))
-    return problem
-
-
-def _path(field: str) -> str:
-    """Where a number of a world or of the task-set generator stands in a configuration."""
-    parameters = {own.name: own.name for own in dataclasses.fields(TaskSetParameters)}
-    parameters |= {f"utilisation_{end}": "utilisation" for end in ("min", "max", "step")}
-    parameters |= {f"period_{end}": f"period_{end}_us" for end in ("min", "max", "step")}
-    if field in parameters:
-        return f"problem.workload.task_set.{parameters[field]}"
-    known = field in ProblemConfig.model_fields or field.startswith("fleet.")
-    return "problem.slots" if field == "horizon" else f"problem.{field}" if known else field
-
-
-def _scenario(own: ScenarioConfig) -> nieto2024.Scenario:
-    """The content of a scenario file in SI units."""
-    backup = own.redundant_link
-    return nieto2024.Scenario(
-        mec=own.server_outages.mec,
-        cloud=own.server_outages.cloud,
-        link=own.link_outages,
-        backhaul=own.backhaul_outages,
-        backup=own.backup_outages,
-        mec_load=own.server_load.mec,
-        cloud_load=own.server_load.cloud,
-        traffic=own.traffic,
-        traffic_rate=own.traffic_rate_mbps * MEGA,
-        delay=[(slot, value * MILLI) for slot, value in own.delay_ms],
-        jitter=[(slot, value * MILLI) for slot, value in own.jitter_ms],
-        correlation=own.delay_correlation,
-        redundant=backup is not None,
-        backup_rate=None if backup is None or backup.rate_mbps is None else backup.rate_mbps * MEGA,
-        backup_delay=None if backup is None or backup.delay_ms is None else backup.delay_ms * MILLI,
-        failover=own.failover_slots,
-        outage=own.outage,
-        timeout=own.timeout_s,
-    )
-
-
-def _options(problem: ProblemConfig) -> dict[str, Any]:
-    """Everything else that the problem may differ in from the paper's, in SI units."""
-    deadline, servers = problem.deadline, problem.servers
-    return {
-        "slot_duration": problem.slot_ms * MILLI,
-        "arrivals": _arrivals(problem.arrivals),
-        "buffer": problem.buffer,
-        "deadline": DeadlineModel(
-            deadline.kind, (deadline.factor_low, deadline.factor_high), deadline.fixed_ms * MILLI
-        ),
-        "sharing": nieto2024.Sharing(
-            coupling=problem.coupling,
-            uplink=problem.uplink,
-            downlink=problem.downlink,
-            queue=problem.queue,
-            cell_rate=problem.cell_rate_mbps * MEGA,
-            downlink_rate=float("inf") if problem.downlink_rate_mbps is None else problem.downlink_rate_mbps * MEGA,
-        ),
-        "server_speeds": (servers.mec_speed_mhz * MEGA, servers.cloud_speed_mhz * MEGA),
-        "fleet": _fleet(problem),
-        "task_set": None if problem.workload.task_set is None else _task_set(problem.workload.task_set),
-    }
-
-
-def _arrivals(own: ArrivalConfig) -> Arrivals:
-    match own.kind:
-        case "periodic":
-            return arrivals.periodic(own.period_slots or 1)
-        case "bernoulli":
-            return arrivals.bernoulli(own.chance)
-        case "poisson":
-            return arrivals.poisson(own.mean_s)
-    return arrivals.closed(own.mean_s)
-
-
-def _fleet(problem: ProblemConfig) -> tuple[nieto2024.Profile, ...]:
-    profiles = tuple(
-        nieto2024.Profile(
-            name=name,
-            share=own.share,
-            speed=own.speed_mhz * MEGA,
-            energy_coefficient=own.energy_coefficient,
-            battery=own.battery_j,
-            idle_power=own.idle_w,
-            transmit_power=own.transmit_w,
-            receive_power=own.receive_w,
-        )
-        for name, own in problem.fleet.items()
-    )
-    return profiles or (nieto2024.Profile(),)
-
-
-def _task_set(own: TaskSetConfig) -> DealtTasks:
-    parameters = TaskSetParameters(
-        utilisation_min=own.utilisation,
-        utilisation_max=own.utilisation,
-        number_of_tasks=own.number_of_tasks,
-        period_min=own.period_min_us,
-        period_max=own.period_max_us,
-        period_step=own.period_step_us,
-        seed=own.seed,
-        cpu_speed_mhz=own.cpu_speed_mhz,
-        cores=own.cores,
-    )
-    return DealtTasks(
-        parameters, own.releases_seed, (own.bits_per_cycle_low, own.bits_per_cycle_high), own.result_share
-    )
-
-
 def _check_worlds(config: RunConfig) -> None:
     """Build once what validation and evaluation will build after hours of training."""
     for mix, scenario in _settings(config):
@@ -229,16 +80,12 @@ def _settings(config: RunConfig) -> list[tuple[str, str]]:
     return [
         (mix, scenario)
         for scenario in chosen.scenarios or config.problem.scenarios
-        for mix in chosen.mixes or (config.problem.mix,)
+        for mix in chosen.mixes or (config.problem.usual_mix,)
     ]
 
 
-def _workload_name(config: RunConfig, mix: str) -> str:
-    return mix if config.problem.workload.task_set is None else "task_set"
-
-
 def _setting_name(config: RunConfig, mix: str, scenario: str) -> str:
-    return f"{_workload_name(config, mix)}/{Path(scenario).stem}"
+    return f"{config.problem.workload_name(mix)}/{Path(scenario).stem}"
 
 
 def build_tasks(config: RunConfig) -> list[Task]:
@@ -527,10 +374,10 @@ def _export(config: RunConfig, task: Task, states: Sequence[TrainState], run: Pa
 
 def _origin(config: RunConfig, task: Task, best: int, run: Path) -> dict[str, Any]:
     """What a bundle says of where it came from."""
-    known = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    known, chosen = json.loads((run / "provenance.json").read_text(encoding="utf-8")), config.problem
     return {
         "config": config_hash(config),
-        "problem": f"{config.problem.name}/{config.problem.preset}/{_workload_name(config, config.problem.mix)}",
+        "problem": f"{chosen.name}/{chosen.variant}/{chosen.workload_name(chosen.usual_mix)}",
         "scenario": task.scenario,
         "seed": task.unit.seeds[best],
         "versions": known.get("versions"),
@@ -559,9 +406,10 @@ def _report(
     """What the report page shows."""
     provenance = json.loads(run.provenance.read_text(encoding="utf-8"))
     backend = provenance.get("backend") or {}
+    tasks = build_tasks(config)
     return {
         "title": f"{run.path.name}: {config.problem.name}",
-        "subtitle": f"preset {config.problem.preset}, {config.problem.devices:,} devices in training, "
+        "subtitle": f"{config.problem.variant}, {config.problem.devices:,} devices in training, "
         f"{config.evaluation.seeds} held-out worlds of {config.evaluation.devices} devices",
         "provenance": {
             "started": str(provenance.get("started")),
@@ -572,8 +420,8 @@ def _report(
         },
         "config_yaml": run.config.read_text(encoding="utf-8"),
         "settings": [_report_setting(config, name, rows, summary) for name, rows in settings.items()],
-        "decision_names": list(nieto2024.DECISIONS),
-        "training": [_report_training(config, task, run) for task in build_tasks(config)],
+        "decision_names": list(tasks[0].unit.problem.decisions),
+        "training": [_report_training(config, task, run) for task in tasks],
         "export": {"policy": summary["export"]} if summary["export"] else {},
     }
 
@@ -587,21 +435,34 @@ def _report_setting(config: RunConfig, name: str, rows: Setting, summary: Mappin
     }
     used = next(s for s in (*config.evaluation.scenarios, *config.problem.scenarios) if Path(s).stem == scenario)
     own = config.find_scenario(used)
-    outages = _scenario(own) if own else nieto2024.PRESETS[config.problem.preset].scenarios[scenario]
     return {
         "key": name,
-        "title": f"{'task set' if config.problem.workload.task_set else f'{mix} mix'}, {scenario}",
+        "title": f"{_title(config.problem.workload_name(mix))}, {scenario}",
         "description": own.description if own else nieto2024.SCENARIO_NOTES[scenario],
         "reference": details["reference"],
         "reference_note": details["reference_note"],
         "windows": [
             {"label": label, "start": start, "stop": stop}
             for what in ("mec", "cloud", "link", "backhaul", "backup")
-            for label, spans in _labelled(what, getattr(outages, what))
+            for label, spans in _labelled(what, getattr(_outages(config, used), what))
             for start, stop in spans
         ],
         "policies": policies,
     }
+
+
+def _title(workload: str) -> str:
+    """What a setting's tasks are called in a heading."""
+    return f"{workload} mix" if workload in nieto2024.MIXES else workload.replace("_", " ")
+
+
+def _outages(config: RunConfig, scenario: str) -> Scenario:
+    """What fails in a scenario, of a file or of the paper's."""
+    own = config.find_scenario(scenario)
+    if own is not None:
+        return make_scenario(own)
+    assert isinstance(config.problem, Nieto2024Config)  # the one with built-in scenarios
+    return nieto2024.PRESETS[config.problem.preset].scenarios[scenario]
 
 
 def _labelled(what: str, spans: Any) -> list[tuple[str, Any]]:
@@ -631,7 +492,7 @@ def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str,
     return {
         "algorithm": task.agent_name,
         "label": LABELS[task.agent_name],
-        "setting": _setting_name(config, config.problem.mix, task.scenario),
+        "setting": _setting_name(config, config.problem.usual_mix, task.scenario),
         "seeds": len(task.unit.seeds),
         "slot": slots,
         "reward": band("validation_reward"),

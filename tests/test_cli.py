@@ -220,7 +220,7 @@ def test_the_examples_run_as_they_stand(calls, monkeypatch, tmp_path):
     (tmp_path / "configs").symlink_to(Path(__file__).parents[1] / "configs")
     monkeypatch.chdir(tmp_path)
     create_run("runs/first", "{}", {})
-    monkeypatch.setattr("offjax.config.load_scenario", lambda *_: ScenarioConfig(description="x"))
+    monkeypatch.setattr("offjax.config.reading.load_scenario", lambda *_: ScenarioConfig(description="x"))
     for command in COMMANDS.values():
         program, *arguments = shlex.split(command.example)
         assert (program, main(arguments)) == ("offjax", 0), command.example

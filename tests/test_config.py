@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,19 @@ from hypothesis import strategies as st
 
 from offjax.config import (
     EXACT_CELL,
+    PROBLEMS,
     AcConfig,
     AgentsConfig,
     ArrivalConfig,
+    BaseProblemConfig,
     DdqnConfig,
     DeadlineConfig,
     EvaluationConfig,
-    ProblemConfig,
+    Laas2022Config,
+    LaasDeviceConfig,
+    LaasServerConfig,
+    Nieto2024Config,
+    ProblemName,
     ProfileConfig,
     RedundantLink,
     RunConfig,
@@ -35,6 +42,7 @@ from offjax.config import (
     load_scenario,
     parse_config,
     parse_override,
+    run_model,
     to_yaml,
 )
 from offjax.errors import ConfigError, MachineError
@@ -53,8 +61,18 @@ def write(tmp_path):
 
 
 GROUPS = [RunConfig, AgentsConfig, AcConfig, DdqnConfig, ScenarioConfig, ServerOutages]
-GROUPS += [ProblemConfig, TrainingConfig, EvaluationConfig, ArrivalConfig, DeadlineConfig, ProfileConfig]
-GROUPS += [RedundantLink, ServerLoad, ServersConfig, TaskSetConfig, WorkloadConfig]
+GROUPS += [Nieto2024Config, TrainingConfig, EvaluationConfig, ArrivalConfig, DeadlineConfig, ProfileConfig]
+GROUPS += [
+    Laas2022Config,
+    LaasDeviceConfig,
+    LaasServerConfig,
+    BaseProblemConfig,
+    RedundantLink,
+    ServerLoad,
+    ServersConfig,
+    TaskSetConfig,
+    WorkloadConfig,
+]
 
 
 def test_defaults_are_a_valid_configuration(write):
@@ -379,7 +397,9 @@ def package(tmp_path, monkeypatch) -> Path:
     (folder / "scenarios").mkdir(parents=True)
     for name in ("calm.yaml", "storm.yaml", "notes.txt"):
         (folder / "scenarios" / name).write_text("description: shipped\n")
-    monkeypatch.setattr("offjax.config.resources.files", lambda name: folder if name == "offjax.configs" else None)
+    monkeypatch.setattr(
+        "offjax.config.scenario.resources.files", lambda name: folder if name == "offjax.configs" else None
+    )
     return folder
 
 
@@ -527,7 +547,7 @@ def test_an_outage_of_a_cell_that_is_not_there_is_refused():
 
 
 def test_what_couples_is_off_by_default():
-    problem = ProblemConfig()
+    problem = Nieto2024Config()
     assert (problem.coupling, problem.uplink, problem.downlink, problem.queue) == ("none", "fixed", "fixed", "none")
     assert (problem.slot_ms, problem.buffer, problem.fleet, problem.workload.task_set) == (1000.0, 1, {}, None)
 
@@ -547,6 +567,56 @@ def test_a_problem_with_every_group_reads_back_equal(write):
     config = parse_config({"problem": tree})
     assert load_config(write(to_yaml(config))) == config
     assert list(config.problem.fleet) == ["pi", "orin"]
+
+
+class LineConfig(BaseProblemConfig):
+    """A second problem, for the tests."""
+
+    name: Literal["line"] = "line"
+    length_m: float = 3.0
+
+
+@pytest.fixture
+def line(monkeypatch):
+    monkeypatch.setitem(PROBLEMS, "line", LineConfig)
+
+
+def test_every_known_problem_has_its_configuration():
+    assert tuple(PROBLEMS) == get_args(ProblemName)
+    for name, problem in PROBLEMS.items():
+        assert problem().name == name
+        assert isinstance(parse_config({"problem": {"name": name}}).problem, problem)
+
+
+def test_the_problem_is_the_one_that_the_file_names(write, line):
+    config = load_config(write("problem: {name: line, length_m: 5, slots: 16}"))
+    assert (type(config.problem), config.problem.length_m) == (LineConfig, 5.0)
+    assert isinstance(config, RunConfig)
+    assert load_config(write(to_yaml(config))) == config
+    assert load_config(write("problem: {slots: 16}"), ["problem.name=line", "problem.length_m=5"]) == config
+    assert run_model({"problem": {"name": "nieto2024"}}) is run_model({}) is RunConfig
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "problem: {name: line, mix: class1}",
+            r"problem.mix: .* no such key; allowed keys: name, scenarios, .*length_m",
+        ),
+        ("problem: {length_m: 1}", r"problem.length_m: .* no such key; allowed keys: name, .* workload"),
+        ("problem: {name: line, uplink: active}", r"problem.coupling: .* because of problem.uplink = active"),
+        ("problem: {name: line, devices: 30}", r"problem.devices: .* multiple of problem.devices_per_cell"),
+        ("problem: {name: [line]}", r"problem.name: \['line'\] is not allowed; it must be nieto2024"),
+        (
+            "problem: {name: nieto, slots: 0}",
+            r"problem.name: .* nieto2024 or laas2022: the problem \(did you mean nieto2024\?\)",
+        ),
+    ],
+)
+def test_the_keys_are_those_of_the_named_problem(write, line, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(text))
 
 
 def test_the_largest_cell_of_exact_coupling_is_the_worlds():
@@ -606,7 +676,7 @@ def test_the_examples_of_the_document_are_configurations(write):
     assert load_config(write("problem: {scenarios: [mine.yaml]}")).find_scenario("mine.yaml").traffic_rate_mbps == 10
     assert len(problems) == 3
     for example in problems:
-        assert load_config(write(example)).problem != ProblemConfig()
+        assert load_config(write(example)).problem != Nieto2024Config()
 
 
 def test_overrides_leave_no_trace_in_the_defaults(write):

@@ -4,10 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from offjax import pipeline
+from offjax import building, pipeline
 from offjax.config import ScenarioConfig, TaskSetConfig, load_scenario, parse_config
 from offjax.errors import ConfigError
-from offjax.problems import nieto2024
+from offjax.problems import laas2022, nieto2024
+from offjax.problems.parts import Sharing
 from offjax.problems.scenario import Scenario
 from offjax.workload.dealt import DealtTasks
 
@@ -34,7 +35,7 @@ def build(problem=None, scenario=None, devices=40, **groups):
     tree = {"problem": {"slots": 16, **(problem or {})}, "training": {"worlds": 1}, **groups}
     if scenario is not None:
         tree["scenarios"] = {"mine": {"description": "x", **scenario}}
-    return pipeline.build_problem(parse_config(tree), "mine" if scenario is not None else "scenario1", devices)
+    return building.build_problem(parse_config(tree), "mine" if scenario is not None else "scenario1", devices)
 
 
 def _paths(tree) -> dict:
@@ -44,7 +45,7 @@ def _paths(tree) -> dict:
 def test_the_default_is_the_papers_problem():
     """Number by number, but for the rate of a cell that nobody shares."""
     config = parse_config({})
-    built, made = pipeline.build_problem(config, "scenario1", 40), nieto2024.make(devices=40)
+    built, made = building.build_problem(config, "scenario1", 40), nieto2024.make(devices=40)
     assert jax.tree.structure(built) == jax.tree.structure(made)
     ours, theirs = _paths(built), _paths(made)
     different = {name for name in ours if not np.array_equal(ours[name], theirs[name])}
@@ -56,10 +57,10 @@ def test_the_default_is_the_papers_problem():
 
 
 def test_the_defaults_of_a_scenario_and_of_a_task_set_are_those_of_their_records():
-    plain = pipeline._scenario(ScenarioConfig(description="x"))
+    plain = building.make_scenario(ScenarioConfig(description="x"))
     different = {name for name in vars(plain) if list(np.atleast_1d(getattr(plain, name))) != _row(Scenario(), name)}
     assert different == {"timeout"}  # ten seconds for those who choose to stall
-    assert pipeline._task_set(TaskSetConfig()) == DealtTasks()
+    assert building._task_set(TaskSetConfig()) == DealtTasks()
 
 
 def _row(record, name) -> list:
@@ -156,7 +157,7 @@ def test_a_mixed_fleet_arrives_in_si_units_and_its_observation_covers_it():
 @pytest.mark.parametrize("name", ["alternating", "congestion", "failover", "stall"])
 def test_the_shipped_scenarios_are_worlds(name):
     load_scenario(name)
-    pipeline.build_problem(parse_config({"problem": {"scenarios": [name]}}), name, 40)
+    building.build_problem(parse_config({"problem": {"scenarios": [name]}}), name, 40)
 
 
 @pytest.mark.parametrize(
@@ -207,3 +208,76 @@ def test_a_bad_evaluation_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigError, match="mine: link_outages: 3"):
         pipeline.train_run(parse_config(tree), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+LAAS = {
+    "name": "laas2022",
+    "scenarios": ["calm"],
+    "fleet": {"meter": {"share": 0.5, "f": 2e7, "energy_uj_per_unit": 0.4, "battery_j": 90}, "camera": {"share": 0.5}},
+    "servers": {
+        "near": {"f": 5e8, "free_low": 0.5},
+        "far": {"f": 2e10, "link_mbps": 50, "link_delay_ms": 30, "cloud": True},
+    },
+    "devices": 200,
+    "demand_low": 2e6,
+    "demand_high": 4e6,
+    "theta": 0.5,
+    "tasks": 9,
+    "time_weight": 3.0,
+    "bandwidth_mhz": 40,
+    "coupling": "slot",
+    "uplink": "active",
+    "observe": ["battery", "delays"],
+}
+
+
+def test_paper_a_arrives_in_si_units():
+    config = parse_config({"problem": LAAS, "training": {"worlds": 5}})
+    problem = building.build_problem(config, "calm", 40)
+    params = problem.params
+    assert (problem.name, problem.decisions, problem.profiles) == (
+        "laas2022",
+        ("local", "near", "far"),
+        ("meter", "camera"),
+    )
+    assert (params.cloud, params.coupling, params.uplink, params.redundant) == ((False, True), "slot", "active", True)
+    np.testing.assert_allclose(np.unique(params.fleet.speed), [2e7, 4e7])
+    np.testing.assert_allclose(params.servers.speed, [5e8, 2e10])
+    np.testing.assert_allclose(params.servers.backhaul_rate, [1e9, 5e7])
+    np.testing.assert_allclose(params.servers.backhaul_delay, [0, 0.03])
+    np.testing.assert_allclose([params.workload.bits_low[0], params.workload.bits_high[-1]], [1e6, 2e6])
+    np.testing.assert_allclose(params.radio.bandwidth, 40e6)
+    assert int(params.workload.arrivals.limit) == 9
+    assert float(problem.time_weight) == 3.0
+    names = [feature.name for feature in problem.features]
+    assert len(names) == 4 + 3 * 2 + 1 + 2
+    assert names[-3:] == ["battery", "near_delay", "far_delay"]
+
+
+def test_the_default_of_paper_a_is_its_problem_with_nothing_shared():
+    config = parse_config({"problem": {"name": "laas2022"}, "training": {"worlds": 8}})
+    built = building.build_problem(config, "calm", 40)
+    made = laas2022.make(Scenario(redundant=True, timeout=10.0), devices=40, sharing=Sharing(cell_rate=150e6))
+    assert jax.tree.structure(built) == jax.tree.structure(made)
+    jax.tree.map(np.testing.assert_array_equal, built, made)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        ({"scenarios": ["scenario1"]}, "problem.scenarios: 'scenario1' .* calm"),
+        ({"servers": {"local": {}}}, r"problem\.servers: \['local'\] .* other than local"),
+        ({"demand_low": 5e7}, "demand_low = 5e\\+07 must not exceed"),
+        ({"downlink": "cell", "coupling": "slot"}, "problem.downlink: 'cell'"),
+        ({"observe": ["everything"]}, "problem.observe"),
+        ({"preset": "text"}, r"problem\.preset: .*no such key"),
+    ],
+)
+def test_a_wrong_problem_of_paper_a_is_one_line(problem, words):
+    def load():
+        config = parse_config({"problem": {"name": "laas2022", **problem}})
+        building.build_problem(config, config.problem.scenarios[0], 40)
+
+    with pytest.raises(ConfigError, match=words) as caught:
+        load()
+    assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ from offjax.envs.gymnax_env import EnvParams, EnvState, OffloadEnv
 from offjax.envs.host import seed_key
 from offjax.envs.legacy import LegacyEnv
 from offjax.errors import ConfigError
-from offjax.problems import nieto2024
+from offjax.problems import laas2022, nieto2024
 from offjax.problems.spec import Problem
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "seed_key",
 ]
 
-_PROBLEMS: dict[str, Callable[..., Problem]] = {"nieto2024-v0": nieto2024.make}
+_PROBLEMS: dict[str, Callable[..., Problem]] = {"nieto2024-v0": nieto2024.make, "laas2022-v0": laas2022.make}
 _LEGACY = "-legacy"
 _GYMNASIUM = "offjax/"  # Gymnasium's namespace
 
@@ -58,7 +58,7 @@ def make(env_id: str, **problem_arguments: Any) -> tuple[OffloadEnv | LegacyEnv,
     Args:
       env_id: one of :func:`ids`.
       **problem_arguments: those of the problem's own ``make``, without numbers of devices (it is one):
-        ``preset``, ``scenario``, ``mix`` and ``horizon`` (slots) for ``nieto2024-v0``.
+        ``preset``, ``scenario``, ``mix`` and ``horizon`` (slots) for ``nieto2024-v0``, for example.
 
     Raises:
       ConfigError: an unknown id, argument or value.

@@ -112,11 +112,12 @@ def _slot(policy: Policy, problem: Problem, kinds: jax.Array | None, carry: Any,
     observation = problem.normalise(problem.observe(state))
     decision = world.Decision(place=policy.decide(problem, state, observation, act_key))
     after, outcome = world.advance(state, decision, world.draw(draw_key, problem.params), problem.params)
-    added = [_count(problem, state, outcome, True)]
-    sums = [_sum(problem, state, after, outcome, True)]
+    alive = ~problem.terminated(state)
+    added = [_count(problem, state, outcome, alive)]
+    sums = [_sum(problem, state, after, outcome, alive)]
     if kinds is not None:
-        added.append(jax.vmap(lambda mine: _count(problem, state, outcome, mine))(kinds))
-        sums.append(jax.vmap(lambda mine: _sum(problem, state, after, outcome, mine))(kinds))
+        added.append(jax.vmap(lambda mine: _count(problem, state, outcome, mine & alive))(kinds))
+        sums.append(jax.vmap(lambda mine: _sum(problem, state, after, outcome, mine & alive))(kinds))
     return (after, jax.tree.map(jnp.add, counts, added)), sums
 
 
@@ -148,6 +149,30 @@ def episode(policy: Policy, problem: Problem, key: jax.Array, slots: int) -> Epi
 def _episode(counts: dict[str, jax.Array], sums: dict[str, jax.Array], left: jax.Array) -> Episode:
     refused = counts["refused"].at[..., world.End.NONE].set(0)
     return Episode(**counts | {"refused": refused}, **sums, left=left)
+
+
+@typed_jit(static_argnames=("slots",))
+def settlement(policy: Any, problem: Problem, keys: jax.Array, slots: int) -> tuple[jax.Array, jax.Array]:
+    """Share [] of the slots of cells in which best response ended in an equilibrium, and its mean rounds [].
+
+    Args:
+        policy: a :class:`offjax.baselines.games.BestResponse`.
+        problem: its world and rewards.
+        keys: [S] typed random keys.
+        slots: static.
+    """
+
+    def slot(state: world.State, key: jax.Array) -> tuple[world.State, tuple[jax.Array, jax.Array]]:
+        found = policy.solve(problem, state)
+        after, _ = world.advance(state, world.Decision(found.places), world.draw(key, problem.params), problem.params)
+        return after, (jnp.mean(found.stable.astype(jnp.float32)), jnp.mean(found.rounds.astype(jnp.float32)))
+
+    def run(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start_key, slot_key = jax.random.split(key)
+        return jax.lax.scan(slot, world.init(start_key, problem.params), jax.random.split(slot_key, slots))[1]
+
+    stable, rounds = jax.lax.map(run, keys)
+    return jnp.mean(stable), jnp.mean(rounds)
 
 
 @typed_jit(static_argnames=("slots",))

@@ -8,16 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from offjax.baselines.games import BestResponse, uncoupled
 from offjax.baselines.lookahead import LeastEnergy, LeastLatency, Oracle, couples
 from offjax.baselines.policy import Policy
 from offjax.baselines.rules import Random, Rule, all_rules, always
 from offjax.evaluation.metrics import Result, result
-from offjax.evaluation.rollout import Episode, Learned, episode, episodes, episodes_of_many
+from offjax.evaluation.rollout import Episode, Learned, episode, episodes, episodes_of_many, settlement
 from offjax.problems.spec import Problem
 from offjax.typed_jit import typed_jit
+from offjax.world.sharing import EXACT_CELL
 
 PRICES = (1e-7, 1e-2)  # reward/J, in which the price of a joule is searched
 BISECTIONS = 16  # of its logarithm: to 0.02 %
+SETTLED_SLOTS = 100  # in which it is looked at whether best response ends in an equilibrium
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class Setting:
     """All rows of one table, and what their scores are held against."""
 
     results: dict[str, Result]
-    reference: str  # exact | myopic | clairvoyant
+    reference: str  # exact | myopic | clairvoyant | best_response
     reference_row: str
     gap: float  # reward per task by which the reference may miss the optimum; not a number where unknown
+    settled: float = 1.0  # share of the slots of cells in which best response ended in an equilibrium
+    rounds: float = 0.0  # mean rounds that it took
 
 
 def evaluate(
@@ -112,8 +117,10 @@ def with_reference(problem: Problem, keys: jax.Array, slots: int, results: dict[
     depend on the battery, and none would run out if it decided without a look at the battery (one that looks spares
     the last joules, and misses the optimum all the same). Where one would, every joule gets the price per device that
     just keeps the battery alive (Lagrange): its reward misses the optimum by no more than price x joules left over.
-    Everywhere else it is myopic.
+    Where devices couple it is best response, and nothing does better than ``bound``; everywhere else it is myopic.
     """
+    if couples(problem.params) and problem.params.cell_size <= EXACT_CELL:
+        return _best_response(problem, keys, slots, _myopic(results).results)
     if getattr(problem, "remaining_battery", True) or not separates(problem, keys, slots):
         return _myopic(results)
     free = jnp.zeros((keys.shape[0], problem.params.devices), jnp.float32)
@@ -127,6 +134,23 @@ def with_reference(problem: Problem, keys: jax.Array, slots: int, results: dict[
     if row.exhausted:  # no price in the range keeps every battery alive: nothing is known
         gap = float("nan")
     return Setting(results | {"clairvoyant": row}, "clairvoyant", "clairvoyant", gap)
+
+
+def _best_response(problem: Problem, keys: jax.Array, slots: int, results: dict[str, Result]) -> Setting:
+    """Best response as reference, and a bound: the oracle in a world where everybody has everything to itself.
+
+    The bound holds where no decision touches another task in that world, so it is left out elsewhere.
+    """
+    policy, alone = BestResponse(), uncoupled(problem)
+    batch = _lead(jax.device_get(episodes(policy, problem, keys, slots)))
+    rows = {"best_response": _result("best_response", "Best response", "reference", batch, problem)}
+    free = Oracle(jnp.zeros((), jnp.float32))
+    batch = _lead(jax.device_get(episodes(free, alone, keys, slots)))
+    bound = _result("bound", "Bound: everybody alone", "reference", batch, problem)
+    if not bound.exhausted and separates(alone, keys, slots):
+        rows["bound"] = bound
+    settled, rounds = settlement(policy, problem, keys[:1], min(slots, SETTLED_SLOTS))
+    return Setting(results | rows, "best_response", "best_response", float("nan"), float(settled), float(rounds))
 
 
 def _myopic(results: dict[str, Result]) -> Setting:

@@ -14,6 +14,9 @@ REFERENCE_NOTES = {
     "exact": "the best place of every task; no decision touches a later reward, so nothing does better",
     "clairvoyant": "every joule priced so that each battery just lasts; it misses the optimum by at most {gap:.1e} "
     "reward per task",
+    "best_response": "nobody of a cell would do better elsewhere in this slot, the others staying; {settled:.1%} of "
+    "the slots looked at ended in such an equilibrium, after {rounds:.1f} rounds in the mean; together they may do "
+    "better",
     "myopic": "the best place of every task as if nobody else were there and nothing changed; batteries, waiting or "
     "others tie tasks together here, so a policy may do better",
 }
@@ -21,7 +24,7 @@ REFERENCE_NOTES = {
 
 def summarise(setting: Setting) -> dict[str, Any]:
     """Reference, and every policy's quantities with intervals, shares and latency parts."""
-    note = REFERENCE_NOTES[setting.reference].format(gap=setting.gap)
+    note = REFERENCE_NOTES[setting.reference].format(gap=setting.gap, settled=setting.settled, rounds=setting.rounds)
     return {
         "reference": setting.reference,
         "reference_policy": setting.reference_row,

@@ -5,7 +5,6 @@ base station, or in the cloud. Energy is to be saved and deadlines are to be met
 numbers that the paper states, ``figures`` those that its drawn curves imply where the two differ.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from offjax.errors import ConfigError
 from offjax.physics.fibre import fibre_rate, propagation_delay
 from offjax.physics.radio import watt_from_dbm
 from offjax.problems.fleet import Profile, make_fleet
+from offjax.problems.parts import Sharing, cell_size, check_choice, f32, min_max, structure
 from offjax.problems.scenario import Scenario, make_schedule
 from offjax.problems.spec import Feature
 from offjax.workload.arrivals import Arrivals, periodic
@@ -34,6 +33,7 @@ FIGURE_DISTANCES = (
 CLOUD_DISTANCE = 1.4993e6  # m, Fig. 4
 GAIN_RANGE = (-130.0, -40.0)  # dB: from a lost link to a device beside the base station
 CELL = 20  # devices per base station, and sub-bands of its band
+CLOUD = (False, True)  # the servers: one at the edge, one in the cloud
 
 # Share of the classes 1, 2, 3; the paper names the 90 % and leaves the rest (guess: split evenly).
 MIXES = {
@@ -42,18 +42,6 @@ MIXES = {
     "class3": (0.05, 0.05, 0.90),
     "uniform": (1 / 3, 1 / 3, 1 / 3),
 }
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """What the devices of a cell share, and how that is resolved; the default is the paper's: nothing."""
-
-    coupling: str = "none"  # or "slot", "exact"
-    uplink: str = "fixed"  # 1/20 of the band for each; or "active" (all of it, shared), "cell" (``cell_rate``)
-    downlink: str = "fixed"  # ``downlink_rate`` for each; or "active" (shared), "cell" (``cell_rate``)
-    queue: str = "none"  # or "fifo", "ps": of every edge server
-    cell_rate: float = math.inf  # bit/s, what the air of a cell carries in all
-    downlink_rate: float = math.inf  # bit/s; infinite and "fixed": the download is neglected, as in the paper
 
 
 @dataclass(frozen=True)
@@ -160,10 +148,7 @@ class Nieto2024(struct.PyTreeNode):
 
     def normalise(self, observation: jax.Array) -> jax.Array:
         """[..., 6] min-max to 0..1; the paper does not say how it scaled its inputs (guess)."""
-        low = jnp.asarray([feature.low for feature in self.features], jnp.float32)
-        high = jnp.asarray([feature.high for feature in self.features], jnp.float32)
-        shape = (1,) * (observation.ndim - 1) + low.shape
-        return (observation - low.reshape(shape)) / (high - low).reshape(shape)
+        return min_max(observation, self.features)
 
     def reward(self, outcome: Outcome, before: State) -> jax.Array:
         """QoE, equation (18): -e/B^n of a task that ended in time, eta of any other; zero where nothing ended.
@@ -197,7 +182,7 @@ def make(
     arrivals: Arrivals | None = None,
     buffer: int = 1,
     deadline: DeadlineModel = DeadlineModel(),  # noqa: B008 (frozen)
-    sharing: Sharing = Sharing(),
+    sharing: Sharing = Sharing(),  # noqa: B008 (frozen)
     server_speeds: tuple[float, float] = (1e9, 10e9),
     fleet: Sequence[Profile] = (Profile(),),
     task_set: DealtTasks | None = None,
@@ -224,7 +209,7 @@ def make(
         ConfigError: an unknown preset, scenario or mix, or devices that do not fill their cells.
     """
     _check_choices(preset, scenario, mix)
-    per_cell = _cell_size(devices, devices_per_cell)
+    per_cell = cell_size(devices, devices_per_cell, CELL)
     numbers = PRESETS[preset]
     what = scenario if isinstance(scenario, Scenario) else numbers.scenarios[scenario]
     if task_set is None:
@@ -232,23 +217,23 @@ def make(
     else:
         workload = make_workload(task_set, deadline, server_speeds[0], (devices, per_cell), (horizon, slot_duration))
     params = Params(
-        slot_duration=_f32(slot_duration),
+        slot_duration=f32(slot_duration),
         workload=workload,
         fleet=make_fleet(fleet, devices, per_cell),
         radio=_radio(numbers, scenario if isinstance(scenario, str) else "scenario1", sharing),
         servers=_servers(server_speeds, what),
-        schedule=make_schedule(what, devices // per_cell),
+        schedule=make_schedule(what, devices // per_cell, CLOUD),
         devices=devices,
         access_points=devices // per_cell,
-        cloud=(False, True),
+        cloud=CLOUD,
         buffer=buffer,
         placement="uniform" if numbers.distances is None else "given",
-        **_structure(sharing, what),
+        **structure(sharing, what, CLOUD),
     )
     params = _place(params, numbers)
     return Nieto2024(
         params=params,
-        failure_reward=_f32(-0.1),
+        failure_reward=f32(-0.1),
         horizon=jnp.asarray(horizon, jnp.int32),
         remaining_battery=numbers.remaining_battery,
         features=_features(params, sized=task_set is not None),
@@ -258,40 +243,10 @@ def make(
 
 
 def _check_choices(preset: str, scenario: str | Scenario, mix: str) -> None:
-    _check("preset", preset, PRESETS)
-    _check("mix", mix, MIXES)
+    check_choice("preset", preset, PRESETS)
+    check_choice("mix", mix, MIXES)
     if not isinstance(scenario, Scenario):
-        _check("scenario", scenario, SCENARIOS)
-
-
-def _cell_size(devices: int, devices_per_cell: int | None) -> int:
-    per_cell = min(CELL, devices) if devices_per_cell is None else devices_per_cell
-    if devices < 1 or per_cell < 1 or devices % per_cell:
-        raise ConfigError("devices", devices, f"it must be a positive multiple of devices_per_cell = {per_cell}")
-    return per_cell
-
-
-def _check(field_name: str, value: object, allowed: object) -> None:
-    if value not in allowed:  # type: ignore[operator]
-        raise ConfigError(field_name, value, f"one of {', '.join(allowed)}")  # type: ignore[arg-type]
-
-
-def _f32(value: object) -> jax.Array:
-    return jnp.asarray(value, jnp.float32)
-
-
-def _structure(sharing: Sharing, scenario: Scenario) -> dict[str, Any]:
-    """What a world has and what couples in it: the static fields of its numbers."""
-    neglected = sharing.downlink == "fixed" and math.isinf(sharing.downlink_rate)
-    return {
-        "coupling": sharing.coupling,
-        "uplink": sharing.uplink,
-        "downlink": "none" if neglected else sharing.downlink,
-        "queue": () if sharing.queue == "none" else (sharing.queue, "none"),
-        "outage": scenario.outage,
-        "redundant": scenario.redundant,
-        "impaired": scenario.impaired,
-    }
+        check_choice("scenario", scenario, SCENARIOS)
 
 
 def _size_groups(workload: Workload) -> dict[str, Any]:
@@ -303,16 +258,16 @@ def _workload(numbers: Preset, mix: str, arrivals: Arrivals, deadline: DeadlineM
     """Table 3; D counts in KB for the deadline and in bits for the cycles and the upload."""
     bits = numbers.bits_per_kilobyte
     return Workload(
-        probability=_f32(MIXES[mix]),
-        bits_low=_f32([10 * bits, 20 * bits, 200 * bits]),
-        bits_high=_f32([40 * bits, 50 * bits, 400 * bits]),
-        cycles_per_bit=_f32([1.0, 8.0, 8.0]),
-        result_per_bit=_f32([0.0, 0.0, 0.0]),  # the paper neglects the download
-        deadline_per_bit=_f32([0.5e-3 / bits, 1e-3 / bits, 2e-3 / bits]),
-        deadline_per_cycle=_f32([0.0, 0.0, 0.0]),
-        deadline_fixed=_f32(deadline.fixed),
-        factor_low=_f32(deadline.factors[0]),
-        factor_high=_f32(deadline.factors[1]),
+        probability=f32(MIXES[mix]),
+        bits_low=f32([10 * bits, 20 * bits, 200 * bits]),
+        bits_high=f32([40 * bits, 50 * bits, 400 * bits]),
+        cycles_per_bit=f32([1.0, 8.0, 8.0]),
+        result_per_bit=f32([0.0, 0.0, 0.0]),  # the paper neglects the download
+        deadline_per_bit=f32([0.5e-3 / bits, 1e-3 / bits, 2e-3 / bits]),
+        deadline_per_cycle=f32([0.0, 0.0, 0.0]),
+        deadline_fixed=f32(deadline.fixed),
+        factor_low=f32(deadline.factors[0]),
+        factor_high=f32(deadline.factors[1]),
         arrivals=arrivals,
         deadline=deadline.kind,
     )
@@ -321,15 +276,15 @@ def _workload(numbers: Preset, mix: str, arrivals: Arrivals, deadline: DeadlineM
 def _radio(numbers: Preset, scenario: str, sharing: Sharing) -> Radio:
     """Table 2, communications; the carrier follows from Fig. 6 (3.5045 GHz fitted)."""
     return Radio(
-        bandwidth=_f32(100e6 if sharing.uplink == "active" else 100e6 / CELL),
-        cell_rate=_f32(sharing.cell_rate),
-        noise=_f32(watt_from_dbm(numbers.noise_dbm)),
-        carrier=_f32(3.5e9),
-        shadowing=_f32(numbers.shadowing[scenario]),
-        downlink_rate=_f32(sharing.downlink_rate),
-        area=_f32(100.0),
-        nearest=_f32(1.0),
-        distance=_f32(0.0),
+        bandwidth=f32(100e6 if sharing.uplink == "active" else 100e6 / CELL),
+        cell_rate=f32(sharing.cell_rate),
+        noise=f32(watt_from_dbm(numbers.noise_dbm)),
+        carrier=f32(3.5e9),
+        shadowing=f32(numbers.shadowing[scenario]),
+        downlink_rate=f32(sharing.downlink_rate),
+        area=f32(100.0),
+        nearest=f32(1.0),
+        distance=f32(0.0),
     )
 
 
@@ -338,13 +293,13 @@ def _servers(speeds: tuple[float, float], scenario: Scenario) -> Servers:
     rate = fibre_rate(capacity=100e9, levels=16.0, overhead=0.10, error_correction=0.20)
     delay = 2.0 * propagation_delay(CLOUD_DISTANCE, 2e8)
     return Servers(
-        speed=_f32(speeds),
-        share_low=_f32([0.8, 1.0]),
-        share_high=_f32([1.0, 1.0]),
-        backhaul_rate=_f32([jnp.inf, rate]),
-        backhaul_delay=_f32([0.0, delay]),
-        backup_rate=_f32([jnp.inf, rate if scenario.backup_rate is None else scenario.backup_rate]),
-        backup_delay=_f32([0.0, delay if scenario.backup_delay is None else scenario.backup_delay]),
+        speed=f32(speeds),
+        share_low=f32([0.8, 1.0]),
+        share_high=f32([1.0, 1.0]),
+        backhaul_rate=f32([jnp.inf, rate]),
+        backhaul_delay=f32([0.0, delay]),
+        backup_rate=f32([jnp.inf, rate if scenario.backup_rate is None else scenario.backup_rate]),
+        backup_delay=f32([0.0, delay if scenario.backup_delay is None else scenario.backup_delay]),
     )
 
 
@@ -352,7 +307,7 @@ def _place(params: Params, numbers: Preset) -> Params:
     if numbers.distances is None:
         return params
     cells = params.access_points
-    distances = jnp.tile(_f32(numbers.distances), cells)[: params.devices]
+    distances = jnp.tile(f32(numbers.distances), cells)[: params.devices]
     return params.replace(radio=params.radio.replace(distance=distances))
 
 

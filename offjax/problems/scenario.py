@@ -45,8 +45,13 @@ class Scenario:
         return bool(self.delay or self.jitter)
 
 
-def make_schedule(scenario: Scenario, cells: int) -> Schedule:
-    """The schedule of a world of two servers (edge, cloud) and so many ``cells``.
+def make_schedule(scenario: Scenario, cells: int, cloud: Sequence[bool]) -> Schedule:
+    """The schedule of a world of so many ``cells``; what happens to a kind of server happens to each of its servers.
+
+    Args:
+        scenario: what happens.
+        cells: A.
+        cloud: [Z] is this server behind the backhaul?
 
     Raises:
         ConfigError: spans of a cell that is not there.
@@ -55,8 +60,8 @@ def make_schedule(scenario: Scenario, cells: int) -> Schedule:
         link=_by_cell("link", scenario.link, cells),
         backhaul=_by_cell("backhaul", scenario.backhaul, cells),
         backup=_by_cell("backup", scenario.backup, cells) if scenario.backup else windows([[]]),
-        server=windows([list(scenario.mec), list(scenario.cloud)], least=ROWS),
-        load=_steps([scenario.mec_load, scenario.cloud_load]),
+        server=windows([list(scenario.cloud if behind else scenario.mec) for behind in cloud], least=ROWS),
+        load=_steps([scenario.cloud_load if behind else scenario.mec_load for behind in cloud]),
         traffic=_steps([scenario.traffic]),
         traffic_rate=jnp.asarray(scenario.traffic_rate if scenario.traffic else 0.0, jnp.float32),
         delay=_steps([scenario.delay]),

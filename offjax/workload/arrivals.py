@@ -32,11 +32,12 @@ class Arrivals(struct.PyTreeNode):
     )  # [D, K] int32 slot of each task, rising, NEVER where there is none ("given")
     offsets: jax.Array = struct.field(default=None)  # [D, K] s after the start of that slot ("given")
     classes: jax.Array = struct.field(default=None)  # [D, K] task class ("given"), or drawn
+    limit: jax.Array = struct.field(default=None)  # [] or [D] int32 tasks that a device gets in all; or no end of them
 
     @property
     def remembers(self) -> bool:
         """Is there a :class:`Source` in the state?"""
-        return self.kind in ("poisson", "closed", "given")
+        return self.kind in ("poisson", "closed", "given") or (self.kind == "bernoulli" and self.limit is not None)
 
     @property
     def draws(self) -> bool:
@@ -49,7 +50,7 @@ class Source(struct.PyTreeNode):
 
     due: jax.Array  # [D] int32 slot; NEVER where none will come
     offset: jax.Array  # [D] s after the start of that slot, less than a slot
-    index: jax.Array = struct.field(default=None)  # [D] int32 next column of the given arrays
+    index: jax.Array = struct.field(default=None)  # [D] int32 tasks that have come ("given", or with a limit)
 
 
 def periodic(period: object, phase: object = 0) -> Arrivals:
@@ -103,6 +104,13 @@ def given(
     )
 
 
+def limited(arrivals: Arrivals, tasks: object) -> Arrivals:
+    """The same process, but a device gets no more than ``tasks``, [] or [D]; given instants are as many as they are."""
+    if arrivals.kind == "given":
+        raise ConfigError("arrivals.limit", tasks, "given instants end by themselves: leave it out")
+    return arrivals.replace(limit=jnp.asarray(tasks, jnp.int32))
+
+
 def exponential(uniform: jax.Array, mean: jax.Array) -> jax.Array:
     """Exponential with ``mean`` from ``uniform`` in [0, 1), by inversion."""
     return -mean * jnp.log1p(-uniform)
@@ -122,7 +130,9 @@ def start(arrivals: Arrivals, uniform: jax.Array, slot: jax.Array, slot_duration
     if arrivals.kind == "given":
         index = jnp.sum(arrivals.slots < slot, axis=1, dtype=jnp.int32)
         return look_up(arrivals, index)
-    return after(slot, exponential(uniform, arrivals.mean), slot_duration)
+    delay = jnp.zeros_like(uniform) if arrivals.kind == "bernoulli" else exponential(uniform, arrivals.mean)
+    first = after(slot, delay, slot_duration)
+    return first if arrivals.limit is None else first.replace(index=jnp.zeros_like(first.due))
 
 
 def after(slot: jax.Array, delay: jax.Array, slot_duration: jax.Array) -> Source:
@@ -164,9 +174,14 @@ def arrive(
     """
     if arrivals.kind == "periodic":
         since = slot - arrivals.phase
-        return (since >= 0) & (since % arrivals.period == 0), jnp.float32(0), None
+        more = True if arrivals.limit is None else since // arrivals.period < arrivals.limit
+        return (since >= 0) & (since % arrivals.period == 0) & more, jnp.float32(0), None
     if arrivals.kind == "bernoulli":
-        return uniform < arrivals.chance, jnp.float32(0), None
+        came = uniform < arrivals.chance
+        if source is None:
+            return came, jnp.float32(0), None
+        came = came & (source.index < arrivals.limit)
+        return came, jnp.float32(0), source.replace(index=source.index + came.astype(jnp.int32))
     assert source is not None
     came = source.due <= slot
     instant = source.offset - (slot - source.due).astype(jnp.float32) * slot_duration
@@ -176,6 +191,9 @@ def arrive(
         following = look_up(arrivals, source.index + 1)
     else:
         following = after(source.due, source.offset + exponential(uniform, arrivals.mean), slot_duration)
+    if arrivals.limit is not None:
+        index = source.index + 1
+        following = following.replace(index=index, due=jnp.where(index < arrivals.limit, following.due, NEVER))
     return came, instant, jax.tree.map(lambda new, old: jnp.where(came, new, old), following, source)
 
 
@@ -201,5 +219,16 @@ def reopen(
     """
     if arrivals.kind != "closed":
         return source
-    again = after(slot, instant + exponential(uniform, arrivals.mean), slot_duration)
-    return jax.tree.map(lambda new, old: jnp.where(free, new, old), again, source)
+    assert source is not None
+    again = after(slot, instant + exponential(uniform, arrivals.mean), slot_duration).replace(index=source.index)
+    goes_on = free if arrivals.limit is None else free & (source.index < arrivals.limit)
+    return jax.tree.map(lambda new, old: jnp.where(goes_on, new, old), again, source)
+
+
+def exhausted(arrivals: Arrivals, source: Source | None, slot: jax.Array) -> jax.Array:
+    """[D] or [] bool: has the last task of a device come by ``slot`` [] int32? Never without a limit."""
+    if arrivals.limit is None:
+        return jnp.zeros((), bool)
+    if source is not None:
+        return source.index >= arrivals.limit
+    return (slot - arrivals.phase) // arrivals.period + 1 >= arrivals.limit

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax.errors import ConfigError
-from offjax.physics.radio import from_db, path_loss_inf_sh, shannon_rate
+from offjax.physics.radio import PATH_LOSSES, from_db, shannon_rate
 from offjax.workload.tasks import Workload
 from offjax.world.records import Params, Steps, Windows
 from offjax.world.sharing import EXACT_CELL
@@ -35,6 +35,7 @@ def check(params: Params) -> None:
         ConfigError: naming the field, its value and what is allowed.
     """
     check_structure(params)
+    check_coupling(params)
     check_shapes(params)
     check_numbers(params)
     check_links(params)
@@ -58,6 +59,7 @@ def check_structure(params: Params) -> None:
         "downlink": (*SHARING, "none"),
         "outage": OUTAGES,
         "placement": PLACEMENTS,
+        "path_loss": tuple(PATH_LOSSES),
     }
     for field, allowed in modes.items():
         if getattr(params, field) not in allowed:
@@ -71,7 +73,9 @@ def check_structure(params: Params) -> None:
     if params.buffer < 0:
         raise ConfigError("buffer", params.buffer, "a whole number >= 0")
     _check_queue(params)
-    _check_coupling(params)
+    if params.coupling == "exact" and params.cell_size > EXACT_CELL:
+        hint = f"with coupling 'exact' at most {EXACT_CELL} devices per access point; use 'slot' for larger cells"
+        raise ConfigError("devices_per_cell", params.cell_size, hint)
 
 
 def _check_queue(params: Params) -> None:
@@ -86,14 +90,12 @@ def _check_queue(params: Params) -> None:
             raise ConfigError("queue", discipline, "a cloud server grows with its load: only 'none'")
 
 
-def _check_coupling(params: Params) -> None:
+def check_coupling(params: Params) -> None:
+    """What is shared has a way of being resolved; in coupling ``none`` everybody would have it alone."""
     shared = [mode for mode in (params.uplink, params.downlink) if mode in ("active", "cell")]
     shared += [discipline for discipline in params.queue if discipline != "none"]
     if params.coupling == "none" and shared:
         raise ConfigError("coupling", "none", f"'slot' or 'exact' where something is shared ({', '.join(shared)})")
-    if params.coupling == "exact" and params.cell_size > EXACT_CELL:
-        hint = f"with coupling 'exact' at most {EXACT_CELL} devices per access point; use 'slot' for larger cells"
-        raise ConfigError("devices_per_cell", params.cell_size, hint)
 
 
 def check_shapes(params: Params) -> None:
@@ -220,6 +222,8 @@ def check_arrivals(params: Params) -> None:
         raise ConfigError("workload.arrivals.chance", float(np.max(np.asarray(arrivals.chance))), "a share up to 1")
     if arrivals.kind in ("poisson", "closed") and (np.asarray(arrivals.mean) < NOTHING).any():
         raise ConfigError("workload.arrivals.mean", float(np.min(np.asarray(arrivals.mean))), "a time > 0 s")
+    if arrivals.limit is not None and (np.asarray(arrivals.limit) < 1).any():
+        raise ConfigError("workload.arrivals.limit", int(np.min(np.asarray(arrivals.limit))), "tasks from 1")
     if arrivals.kind != "given":
         return
     if len(arrivals.slots) != params.devices:
@@ -280,7 +284,7 @@ def mean_uplink_rate(params: Params) -> float:
     """Rate in bit/s of a device alone, at a mean distance and without shadowing."""
     radio = params.radio
     mean = MEAN_DISTANCE * radio.area if params.placement == "uniform" else np.mean(np.asarray(radio.distance))
-    gain = from_db(-path_loss_inf_sh(jnp.maximum(mean, radio.nearest), radio.carrier))
+    gain = from_db(-PATH_LOSSES[params.path_loss](jnp.maximum(mean, radio.nearest), radio.carrier))
     rate = shannon_rate(radio.bandwidth, params.fleet.transmit_power, gain, radio.noise)
     return float(np.mean(np.asarray(rate)))
 

@@ -46,6 +46,7 @@ def idle_job(params: Params) -> Job:
         energy=zero,
         credit=zero,
         stalled=zero_where(stalls),
+        cycles=zero_where(params.sizes),
     )
 
 
@@ -101,6 +102,7 @@ def task_job(tasks: Tasks, came: jax.Array, start: jax.Array, params: Params) ->
         passed=job.passed.replace(wait=start - came),
         deadline=tasks.deadline,
         credit=-start,
+        cycles=tasks.cycles if params.sizes else None,
     )
 
 

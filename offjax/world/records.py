@@ -127,6 +127,8 @@ class Params(struct.PyTreeNode):
     cloud: tuple[bool, ...] = struct.field(pytree_node=False)  # [Z] is this server behind the backhaul?
     buffer: int = struct.field(pytree_node=False, default=1)  # B
     placement: str = struct.field(pytree_node=False, default="uniform")  # or "given"
+    path_loss: str = struct.field(pytree_node=False, default="inf_sh")  # or "umi_los", "umi_nlos": see radio.py
+    sizes: bool = struct.field(pytree_node=False, default=False)  # do outcomes tell the cycles of the task?
     delays: bool = struct.field(pytree_node=False, default=False)  # do decisions take time?
     updates: bool = struct.field(pytree_node=False, default=False)  # do decisions carry training jobs?
     coupling: str = struct.field(pytree_node=False, default="none")  # how sharing is resolved: "slot" or "exact"
@@ -204,6 +206,7 @@ class Job(struct.PyTreeNode):
     stalled: jax.Array = struct.field(
         default=None
     )  # [D] s that it has stood still in outages (``Params.outage`` "stall")
+    cycles: jax.Array = struct.field(default=None)  # [D] cycles of the whole task (``Params.sizes``)
 
 
 class Pending(struct.PyTreeNode):
@@ -305,3 +308,4 @@ class Outcome(struct.PyTreeNode):
     drawn_task: jax.Array  # [D] J drawn in this slot for a task
     drawn_update: jax.Array  # [D] J drawn in this slot for an update
     drawn_idle: jax.Array  # [D] J drawn in this slot for nothing
+    cycles: jax.Array = struct.field(default=None)  # [D] cycles of the whole task (``Params.sizes``)

@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from offjax.physics.radio import channel_gain, path_loss_inf_sh
+from offjax.physics.radio import PATH_LOSSES, channel_gain
 from offjax.workload import arrivals
 from offjax.workload.tasks import Tasks, draw_class, make_tasks
 from offjax.world import battery, checks, lane, phases, schedules
@@ -50,7 +50,7 @@ def init(key: jax.Array, params: Params, slot: jax.Array | int = 0) -> State:
             spent=zero,
             spent_low=zero,
             gain=zero,
-            path_loss=path_loss_inf_sh(place_devices(place_key, params), params.radio.carrier),
+            path_loss=PATH_LOSSES[params.path_loss](place_devices(place_key, params), params.radio.carrier),
             jitter=jax.random.normal(jitter_key, (params.devices,)) if params.impaired else None,
         ),
         cell=schedules.open_cells(slot, servers, params),
@@ -178,6 +178,7 @@ def report(run: phases.Run, task_over: jax.Array, drawn: tuple[jax.Array, jax.Ar
         drawn_task=drawn[0],
         drawn_update=drawn[1],
         drawn_idle=drawn[2],
+        cycles=job.cycles,
     )
 
 

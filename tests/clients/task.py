@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import offjax.envs
+from offjax.problems.laas2022 import Device
 from offjax.problems.nieto2024 import Scenario
+
+TURNS = Scenario(mec=((40, 120),), cloud=((120, 180),))
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Task:
 _TASKS = (
     # With 90 % of class 1 and the edge server away for 75 of 200 slots no single place is good all the time.
     Task("nieto2024-v0", 200, {"mix": "class1", "scenario": Scenario(mec=((50, 100), (150, 175)))}),
+    # A slow device with a good link had better offload, but edge and cloud fail in turns.
+    Task("laas2022-v0", 200, {"fleet": (Device(f=1e7),), "scenario": TURNS, "path_loss": "umi_los"}),
 )
 TASKS = {task.native: task for task in _TASKS}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from offjax import pipeline
+from offjax import building, pipeline
 from offjax.baselines.rules import Rule, all_rules
 from offjax.config import parse_config
 from offjax.evaluation import setting as settings
@@ -58,7 +58,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def problem():
-    return pipeline.build_problem(parse_config(CONFIG), "mixed", DEVICES)
+    return building.build_problem(parse_config(CONFIG), "mixed", DEVICES)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from coupled_cases import (
     play_coupled,
     play_long,
 )
-from world_cases import EDGE, LOCAL, NUMBERS, make_decisions, make_params
+from world_cases import EDGE, LOCAL, NUMBERS, make_decisions, make_params, play
 
 from offjax.errors import ConfigError
 from offjax.workload import arrivals
@@ -376,3 +376,36 @@ def test_deadlines_in_a_world(key):
     outcome = play_long(key, params, make_decisions(LOCAL)).outcome
     assert set(outcome.result.ravel().tolist()) == {End.NONE, End.IN_TIME}
     assert np.isinf(outcome.deadline[outcome.result > 0]).all()
+
+
+# ------------------------------------------------------------------------------------------------- a last task
+
+
+@pytest.mark.parametrize(
+    "process", [periodic(3, phase=2), bernoulli(0.4), poisson(2.5)], ids=["periodic", "bernoulli", "poisson"]
+)
+def test_no_more_tasks_than_the_limit(process, key):
+    """The first seven are those that would come without a limit, and then there are no more."""
+    free, limited = process, arrivals.limited(process, 7)
+    slots, instants, _ = _let_in(key, free, devices=50)
+    few, first, _ = _let_in(key, limited, devices=50)
+    for device in range(50):
+        np.testing.assert_array_equal(few[device], slots[device][:7])
+        np.testing.assert_array_equal(first[device], instants[device][:7])
+        assert len(few[device]) == 7
+
+
+def test_a_limit_for_each_device_and_a_closed_loop(key):
+    limit = np.arange(1, 7)
+    params = make_params(devices=6, come=arrivals.limited(arrivals.closed(1.0), limit))
+    outcome = play(key, params, make_decisions(LOCAL)).outcome
+    np.testing.assert_array_equal((np.asarray(outcome.result) != End.NONE).sum(axis=0), limit)
+
+
+def test_the_last_task_is_known_to_be_the_last(key):
+    assert not arrivals.exhausted(periodic(3), None, jnp.int32(10**6))
+    last = arrivals.limited(periodic(3, phase=2), 4)  # slots 2, 5, 8, 11
+    over = [bool(arrivals.exhausted(last, None, jnp.int32(slot))) for slot in range(14)]
+    assert over == [slot >= 11 for slot in range(14)]
+    with pytest.raises(ConfigError, match=r"arrivals\.limit: 3 .*end by themselves"):
+        arrivals.limited(given([[1.0]], 1.0), 3)

@@ -1,0 +1,74 @@
+"""The agents that learn; names and defaults are those of the agents' own records."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from offjax.config.fields import Record, Width, positive, real, whole
+
+
+class _AgentConfig(Record):
+    """What both algorithms have; names and defaults are those of the agents' own records."""
+
+    hidden: tuple[Width, ...] = Field(
+        default=(256, 256),
+        min_length=1,
+        max_length=8,
+        description="a list of 1 to 8 whole numbers from 1 to 16,384 units: the hidden layers, first to last",
+    )
+    activation: Literal["tanh", "relu"] = Field(default="tanh", description="tanh or relu: the hidden layers'")
+    gamma: float = real(0.99, 0.0, 1.0, "(no unit): the discount per decision")
+    lr_decay_updates: int = whole(
+        0, 0, 1_000_000_000, "updates: the linear decay of the learning rates (0 = they stay constant)"
+    )
+    lr_final_fraction: float = real(0.0, 0.0, 1.0, "(fraction): what is left of a learning rate after its decay")
+    adam_eps: float = positive(1e-8, 1.0, "(no unit): Adam's epsilon")
+    reward_scale: float = positive(1.0, 1e9, "(factor): rewards are multiplied by it inside the update")
+    max_grad_norm: float = real(0.0, 0.0, 1e9, "(global norm): gradients are clipped to it (0 = no clipping)")
+
+
+class AcConfig(_AgentConfig):
+    """Actor and critic in separate networks, one update per step."""
+
+    adam_eps: float = positive(1e-7, 1.0, "(no unit): Adam's epsilon")
+    actor_learning_rate: float = positive(1e-5, 1.0, "(per update): Adam's step size of the actor")
+    critic_learning_rate: float = positive(1e-4, 1.0, "(per update): Adam's step size of the critic")
+    entropy_coefficient: float = real(0.0, 0.0, 100.0, "(per nat): the entropy bonus in the actor's loss")
+
+
+class DdqnConfig(_AgentConfig):
+    """Double Q-learning with a replay memory and a target network."""
+
+    hidden: tuple[Width, ...] = Field(
+        default=(64, 64),
+        min_length=1,
+        max_length=8,
+        description="a list of 1 to 8 whole numbers from 1 to 16,384 units: the hidden layers, first to last",
+    )
+    activation: Literal["tanh", "relu"] = Field(default="relu", description="tanh or relu: the hidden layers'")
+    learning_rate: float = positive(1e-3, 1.0, "(per update): Adam's step size")
+    huber_delta: float = positive(1.0, 1e9, "(scaled reward): where the Huber loss turns linear")
+    loss: Literal["huber", "squared"] = Field(default="huber", description="huber or squared: the loss of the error")
+    epsilon_start: float = real(1.0, 0.0, 1.0, "(probability): random decisions at the start")
+    epsilon_final: float = real(0.05, 0.0, 1.0, "(probability): random decisions after the decay")
+    epsilon_decay_updates: int = whole(10_000, 1, 1_000_000_000, "updates: the linear decay of epsilon")
+    target_update_period: int = whole(250, 1, 1_000_000_000, "updates: between two copies to the target network")
+    replay_capacity: int = whole(10_000, 1, 100_000_000, "experiences: what the replay memory holds")
+    batch_size: int = whole(64, 1, 1_000_000, "experiences: one update's batch, at most replay_capacity")
+    updates_per_step: int = whole(1, 1, 1000, "updates: how many follow each slot")
+
+
+class AgentsConfig(Record):
+    """The agents to train, each by its name; the first one named here is the one that is exported."""
+
+    ddqn: DdqnConfig | None = Field(
+        default=None, description="double Q-learning, trained where this group is there ({} = all defaults)"
+    )
+    ac: AcConfig | None = Field(
+        default=None, description="actor-critic, trained where this group is there ({} = all defaults)"
+    )
+
+    def named(self) -> list[tuple[str, AcConfig | DdqnConfig]]:
+        """Name and configuration of each agent that is trained."""
+        agents = {"ddqn": self.ddqn, "ac": self.ac}
+        return [(name, agent) for name, agent in agents.items() if agent is not None]
