@@ -24,8 +24,9 @@ peers = [
 
 
 def run(python, *command):
-    """The finished process; offjax comes from this checkout."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    """The finished process; offjax comes from this checkout, and so do the adapter and the clients' tasks."""
+    places = os.pathsep.join(map(str, (ROOT, SCRIPT.parent, ROOT / "tests" / "clients")))
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": places}
     return subprocess.run([python, *command], capture_output=True, text=True, timeout=900, check=False, env=environment)
 
 
@@ -37,12 +38,19 @@ def test_its_own_check_passes(env_id):
 
 @pytest.mark.parametrize("env_id", [pytest.param(env_id, marks=peers) for env_id in offjax.envs.native_ids()])
 def test_a_short_run_of_dqn_learns(env_id):
-    arguments = ("--timesteps", "10000", "--horizon", "200", "--seed", "0")
-    done = run(PEERS / "bin" / "python", SCRIPT, env_id, *arguments)
+    """It misses the bound of the task by less than half of what it did untrained."""
+    done = run(PEERS / "bin" / "python", HERE / "sb3_train.py", env_id, "10000")
     assert done.returncode == 0, done.stderr[-3000:]
     line = json.loads(done.stdout.splitlines()[-1])
     print(line)
-    assert line["after"] > line["before"]
+    assert line["after"] - line["before"] > 0.5 * (line["bound"] - line["before"])
+
+
+@pytest.mark.parametrize("timesteps", [pytest.param("600", marks=peers)])
+def test_the_command_line_prints_what_it_learnt(timesteps):
+    done = run(PEERS / "bin" / "python", SCRIPT, "nieto2024-v0", "--timesteps", timesteps, "--horizon", "50")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["timesteps"] == int(timesteps)
 
 
 @pytest.mark.parametrize(
