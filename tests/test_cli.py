@@ -331,6 +331,6 @@ def test_ctrl_c_in_a_process_ends_with_130(run, tmp_path):
         process.stdout.readline()
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == f"interrupted; continue with: offjax resume {run}\n"

@@ -10,7 +10,7 @@ import pytest
 from offjax.baselines.games import BestResponse, slot_game
 from offjax.baselines.lookahead import Oracle
 from offjax.baselines.optimum import clairvoyant, count_vectors, exact_slot_game
-from offjax.baselines.rules import Random, always
+from offjax.baselines.rules import always
 from offjax.errors import ConfigError
 from offjax.evaluation.rollout import episodes
 from offjax.problems import laas2022
@@ -96,15 +96,7 @@ SLOTS = 9
 def test_nothing_beats_the_clairvoyant(queued, key, seed):
     own = jax.random.fold_in(key, seed)
     best = clairvoyant(queued, own, SLOTS)
-    policies = [
-        Oracle(jnp.zeros(())),
-        BestResponse(),
-        BestResponse(game="slot"),
-        LeastLatency(),
-        LeastEnergy(),
-        Random(),
-    ]
-    policies += [always(place, 3) for place in range(3)]
+    policies = [Oracle(jnp.zeros(())), BestResponse(), *(always(place, 3) for place in range(3))]
     rewards = [float(episodes(policy, queued, own[None], SLOTS).reward.sum()) for policy in policies]
     assert max(rewards) <= best.reward + 1e-4 * abs(best.reward), rewards
     assert best.places.shape == (SLOTS, 2)

@@ -109,18 +109,30 @@ def _with_arrivals(come):
 @pytest.mark.parametrize(
     "problem",
     [
-        _with_params(coupling="slot", uplink="active"),
-        _with_params(coupling="exact", queue=("fifo", "none")),
         _with_arrivals(poisson(1.0)),
         _with_arrivals(closed(1.0)),
         _problem(Scenario(), slot_duration=0.1),
     ],
-    ids=["uplink", "queue", "poisson", "closed", "tasks over several slots"],
+    ids=["poisson", "closed", "tasks over several slots"],
 )
 def test_where_a_decision_touches_another_task_the_oracle_is_myopic(problem, keys):
     setting = settings.with_reference(problem, keys, SLOTS, {})
     assert (setting.reference, setting.reference_row) == ("myopic", "oracle")
     assert np.isnan(setting.gap)
+
+
+def test_where_devices_share_something_the_reference_is_best_response(keys):
+    """With a bound beside it, and a note that says how often it settled."""
+    problem = _with_params(coupling="slot", uplink="active")
+    setting = settings.with_reference(problem, keys, SLOTS, {})
+    assert (setting.reference, setting.reference_row) == ("best_response", "best_response")
+    assert np.isnan(setting.gap)
+    assert 0 < setting.settled <= 1
+    assert setting.rounds > 0
+    rewards = {name: row.samples["reward"] for name, row in setting.results.items()}
+    assert (rewards["best_response"] <= rewards["bound"] + 1e-7).all()
+    large = problem.replace(params=problem.params.replace(devices=100, access_points=1))
+    assert settings.with_reference(large, keys[:1], 2, {}).reference == "myopic", "no game of a hundred"
 
 
 def test_coupling_without_anything_shared_changes_nothing(keys):
