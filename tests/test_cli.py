@@ -320,7 +320,8 @@ def test_help_into_a_closed_pipe_is_quiet():
 
 def test_ctrl_c_in_a_process_ends_with_130(run, tmp_path):
     code = (
-        "import sys, time, types; from offjax.cli import main\n"
+        "import signal, sys, time, types; from offjax.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
         "def wait(folder): print('go', flush=True); time.sleep(60)\n"
         "sys.modules['offjax.pipeline'] = types.SimpleNamespace(resume_run=wait)\n"
         f"sys.exit(main(['resume', {str(run)!r}]))"
