@@ -77,8 +77,8 @@ class Row:
 
 
 def chunk_slots(devices: int) -> int:
-    """Slots in a chunk: long where a fleet is small, so that the call itself does not count."""
-    return 500 if devices <= 20_000 else 64 if devices <= 1_000_000 else 32
+    """Slots in a chunk: many where a fleet is small, so that the call itself does not count."""
+    return 500 if devices <= 20_000 else 64 if devices <= 1_000_000 else 8
 
 
 def bytes_needed(case: Case, devices: int) -> int:
