@@ -191,7 +191,8 @@ def draw_speed(axis: Any, table: Sequence[Point]) -> None:
             axis.axhline(limit, color=colour, ls=":", label=f"{coupling}: state read and written at the copy rate")
             axis.axhline(peer, color=colour, ls="-.", label=f"{coupling}: NumPy peer, one core")
     axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="device-steps/s", title="Speed")
-    axis.legend(fontsize=7)
+    axis.set_ylim(bottom=min(point.peer for point in table) / 100)  # room for the legend below the peer
+    axis.legend(fontsize=7, loc="lower right")
     axis.grid(alpha=0.3)
 
 
