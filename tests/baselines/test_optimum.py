@@ -53,7 +53,7 @@ def test_exact_equals_brute_force(devices, servers, queue, key):
 
 
 def test_slots_whose_tasks_end_in_them_are_games_of_their_own(key):
-    """N = 3, M = 2: the sum over slots equals brute force over all (1 + Z)^(N M) plans."""
+    """N = 3, M = 2: slots share nothing in the slot game, so the best of all plans is the sum of the best of each."""
     problem = laas2022.make(devices=3, devices_per_cell=3, bandwidth=8e6)
     states = [init(jax.random.fold_in(key, seed), problem.params) for seed in (10, 11)]
     plans = [_brute_force(problem, state)[0] for state in states]
