@@ -674,7 +674,7 @@ def test_the_examples_of_the_document_are_configurations(write):
     scenario, *problems = examples
     write(scenario, "mine.yaml")
     assert load_config(write("problem: {scenarios: [mine.yaml]}")).find_scenario("mine.yaml").traffic_rate_mbps == 10
-    assert len(problems) == 3
+    assert problems
     for example in problems:
         assert load_config(write(example)).problem != Nieto2024Config()
 
