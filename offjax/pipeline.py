@@ -29,8 +29,8 @@ from offjax.evaluation.summary import curves, summarise
 from offjax.evaluation.table import render
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
-from offjax.learning.train import GENERATOR, TrainState
-from offjax.learning.unit import Unit, load_unit, train_unit
+from offjax.learning.train import GENERATOR, Plan, TrainState
+from offjax.learning.unit import Unit, UnitState, load_unit, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
@@ -90,8 +90,14 @@ def _setting_name(config: RunConfig, mix: str, scenario: str) -> str:
 
 def build_tasks(config: RunConfig) -> list[Task]:
     """Every unit of a run: each agent in each scenario, all training seeds together."""
-    training, slots = config.training, config.problem.slots
+    training = config.training
     seeds = tuple(range(training.seed, training.seed + training.seeds))
+    plan = Plan(
+        horizon=config.problem.slots,
+        worlds=training.worlds,
+        independent=training.learners == "independent",
+        points=training.points_per_round,
+    )
     tasks: list[Task] = []
     for scenario in config.problem.scenarios:
         problem = build_problem(config, scenario, config.problem.devices // training.worlds)
@@ -99,12 +105,11 @@ def build_tasks(config: RunConfig) -> list[Task]:
             place = len(tasks)
             unit = Unit(
                 name=f"{name}-{Path(scenario).stem}",
-                agent=make_agent(name, **fields.model_dump()),
-                problem=problem,
+                agents=(make_agent(name, **fields.model_dump()),) * len(seeds),
+                problems=(problem,) * len(seeds),
                 seeds=seeds,
                 keys=tuple(jax.random.fold_in(_key(seed, Purpose.TRAIN), place) for seed in seeds),
-                worlds=training.worlds,
-                horizon=slots,
+                plan=plan,
                 rounds=training.rounds,
                 checkpoint_rounds=training.checkpoint_rounds,
             )
@@ -170,41 +175,47 @@ def _carry_out(config: RunConfig, run: RunFolder, tasks: Sequence[Task]) -> RunF
     return run
 
 
-def _train(config: RunConfig, task: Task, run: RunFolder) -> tuple[TrainState, ...]:
+def _train(config: RunConfig, task: Task, run: RunFolder) -> UnitState:
     unit = task.unit
-    validator = _Validator(config, task)
     with ProgressReport(f"train {unit.name}", unit.rounds) as progress:
 
         def report(round_: int, metrics: Mapping[str, float]) -> None:
             shown = {name: metrics[name] for name in ("reward", "validation_regret") if name in metrics}
             progress.advance(unit.round_steps, shown)
 
-        return train_unit(unit, run.path, validator, report)
+        return train_unit(unit, run.path, _validator(config, task), report)
 
 
-class _Validator:
+def _validator(config: RunConfig, task: Task) -> "Validator | None":
+    devices = config.training.validation_devices
+    if not devices:
+        return None
+    problem = build_problem(config, task.scenario, devices)
+    keys = _keys(config.training.seed, 1, Purpose.VALIDATE)
+    return Validator((problem,) * task.unit.members, task.unit, keys)
+
+
+class Validator:
     """Greedy policies on a small fleet that neither training nor evaluation meets."""
 
-    def __init__(self, config: RunConfig, task: Task) -> None:
-        devices = config.training.validation_devices
-        self.slots, self.agent = config.problem.slots, task.unit.agent
-        self.problem = build_problem(config, task.scenario, devices) if devices else None
-        self.keys = _keys(config.training.seed, 1, Purpose.VALIDATE)
-        self.best: float | None = None
+    def __init__(self, problems: Sequence[Any], unit: Unit, keys: jax.Array) -> None:
+        """Validate member k of ``unit`` on ``problems[k]``, one world per key [S]."""
+        self.problems, self.unit, self.keys = problems, unit, keys
+        self._best: dict[int, float] = {}
 
-    def __call__(self, states: Sequence[TrainState]) -> dict[str, list[float]]:
-        if self.problem is None:
-            return {}
-        if self.best is None:
-            self.best = self._reward(Oracle(jax.numpy.zeros(())))
-        rewards = [self._reward(Learned(self.agent, state.agent)) for state in states]
-        return {"reward": rewards, "regret": [self.best - reward for reward in rewards]}
+    def __call__(self, index: int, state: TrainState) -> dict[str, float]:
+        """Reward per device and slot of a member, and its regret to the oracle's."""
+        problem = self.problems[index]
+        if id(problem) not in self._best:
+            self._best[id(problem)] = self._reward(Oracle(jax.numpy.zeros(())), problem)
+        reward = self._reward(Learned(self.unit.agents[index], state.agent, self.unit.plan.independent), problem)
+        return {"reward": reward, "regret": self._best[id(problem)] - reward}
 
-    def _reward(self, policy: Any) -> float:
+    def _reward(self, policy: Any, problem: Any) -> float:
         """Reward per device and slot, which is per task where each slot brings one."""
-        assert self.problem is not None
-        sums = jax.device_get(episodes(policy, self.problem, self.keys, self.slots).reward)
-        return float(sums.sum(dtype=np.float64) / (self.slots * self.problem.params.devices))
+        slots = self.unit.plan.horizon
+        sums = jax.device_get(episodes(policy, problem, self.keys, slots).reward)
+        return float(sums.sum(dtype=np.float64) / (len(self.keys) * slots * problem.params.devices))
 
 
 # --------------------------------------------------------------------------------------- evaluation
@@ -252,8 +263,9 @@ def evaluate_run(
         raise ConfigError("--out", str(out), "this file exists; choose a new one")
     trained = None
     if run is not None:
-        tasks = build_tasks(load_config(run / "config.yaml"))
-        trained = _trained(config, tasks, {task.unit.name: _load(task, run) for task in tasks})
+        of_run = load_config(run / "config.yaml")
+        tasks = build_tasks(of_run)
+        trained = _trained(config, tasks, {task.unit.name: _load(of_run, task, run) for task in tasks})
     settings = evaluate_settings(config, trained)
     summary = _summary(config, settings, {})
     if out is not None:
@@ -265,21 +277,22 @@ def evaluate_run(
     return summary
 
 
-def _load(task: Task, run: Path) -> tuple[TrainState, ...]:
-    found = load_unit(task.unit, run)
+def _load(config: RunConfig, task: Task, run: Path) -> UnitState:
+    found = load_unit(task.unit, run, validated=config.training.validation_devices > 0)
     if found is None:
         raise ConfigError("RUN", str(run), f"it has no checkpoint of {task.unit.name} yet; resume it first")
     return found[0]
 
 
 def _trained(
-    config: RunConfig, tasks: Sequence[Task], states: Mapping[str, Sequence[TrainState]]
+    config: RunConfig, tasks: Sequence[Task], states: Mapping[str, UnitState]
 ) -> dict[str, dict[str, Trained]]:
     """scenario -> row name -> all training seeds of an agent."""
     table: dict[str, dict[str, Trained]] = {}
     for task in tasks:
-        stacked = jax.tree.map(lambda *rows: jax.numpy.stack(rows), *[s.agent for s in states[task.unit.name]])
-        row = Trained(LABELS[task.agent_name], task.unit.agent, stacked)
+        unit = task.unit
+        learnt = unit.learnt(states[unit.name])
+        row = Trained(LABELS[task.agent_name], unit.agents[0], learnt, unit.plan.independent)
         table.setdefault(task.scenario, {})[f"trained_{task.agent_name}"] = row
     return table
 
@@ -333,7 +346,8 @@ def export_run(
         raise ConfigError("--scenario", scenario, f"this run has {', '.join(scenarios)}")
     wanted = (agent or names[0], scenario or scenarios[0])
     task = next(task for task in tasks if (task.agent_name, task.scenario) == wanted)
-    parity = _export(config, task, _load(task, folder.path), folder.path, Path(out))
+    state = _load(config, task, folder.path)
+    parity = _export(config, task, state, folder.path, Path(out))
     Console().print(
         f"{out}: {task.unit.name}, agrees with JAX on {parity['observations']} observations "
         f"(largest difference {parity['max_abs_diff']:.1e}, "
@@ -343,10 +357,12 @@ def export_run(
     return parity
 
 
-def _export(config: RunConfig, task: Task, states: Sequence[TrainState], run: Path, out: Path) -> dict[str, Any]:
-    """Write a bundle and measure its parity."""
-    best = _best_seed(run, task.unit)
-    problem, agent, learnt = task.unit.problem, task.unit.agent, states[best].agent
+def _export(config: RunConfig, task: Task, state: UnitState, run: Path, out: Path) -> dict[str, Any]:
+    """Write a bundle and measure its parity; of independent learners the first device's."""
+    best, unit = _best_seed(run, task.unit), task.unit
+    problem, agent, learnt = unit.problems[best], unit.agents[best], unit.member(state, best).agent
+    if unit.plan.independent:
+        learnt = jax.tree.map(lambda leaf: leaf[0], learnt)
     low = np.asarray([feature.low for feature in problem.features], np.float32)
     high = np.asarray([feature.high for feature in problem.features], np.float32)
 
@@ -420,7 +436,7 @@ def _report(
         },
         "config_yaml": run.config.read_text(encoding="utf-8"),
         "settings": [_report_setting(config, name, rows, summary) for name, rows in settings.items()],
-        "decision_names": list(tasks[0].unit.problem.decisions),
+        "decision_names": list(tasks[0].unit.problems[0].decisions),
         "training": [_report_training(config, task, run) for task in tasks],
         "export": {"policy": summary["export"]} if summary["export"] else {},
     }

@@ -178,7 +178,7 @@ def test_numbers_read_as_people_write_them(write):
         (
             "agents: {ac: {}, ddqn: {batch_size: 9, replay_capacity: 159}}",
             "agents.ddqn.replay_capacity",
-            ["one slot of all devices, problem.devices = 160"],
+            ["one rollout of all devices, problem.devices = 160"],
         ),
         ("problem: {scenario: scenario1}", "problem.scenario", ["did you mean scenarios?"]),
         ("problem: {scenarios: []}", "problem.scenarios", ["a list of scenario1"]),

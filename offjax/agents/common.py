@@ -71,6 +71,12 @@ def choose(condition: jax.Array, chosen: Tree, other: Tree) -> Tree:
     return jax.tree.map(lambda left, right: jnp.where(condition, left, right), chosen, other)
 
 
+def bootstrap_discount(batch: Experience, gamma: Scalar) -> jax.Array:
+    """Discount [B] of the value of what follows an experience: 0 where it terminated."""
+    discount = jnp.asarray(gamma) if batch.steps is None else gamma ** batch.steps.astype(jnp.float32)
+    return jnp.where(batch.terminated, 0.0, discount)
+
+
 def masked_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
     """Mean of ``values [B]`` over the rows that are ``valid [B]``; 0 if there are none."""
     total = jnp.sum(jnp.where(valid, values, 0.0))

@@ -55,7 +55,14 @@ class DdqnConfig(_AgentConfig):
     target_update_period: int = whole(250, 1, 1_000_000_000, "updates: between two copies to the target network")
     replay_capacity: int = whole(10_000, 1, 100_000_000, "experiences: what the replay memory holds")
     batch_size: int = whole(64, 1, 1_000_000, "experiences: one update's batch, at most replay_capacity")
-    updates_per_step: int = whole(1, 1, 1000, "updates: how many follow each slot")
+    updates_per_step: int = whole(1, 1, 1000, "updates: how many follow each rollout")
+    rollout_slots: int = whole(1, 1, 1_000_000, "slots: between two times of learning, at least n_steps")
+    n_steps: int = whole(1, 1, 1000, "decisions: what an experience spans at most")
+    prioritised: bool = Field(default=False, description="true or false: sample by the error instead of uniformly")
+    priority_exponent: float = real(0.6, 0.0, 10.0, "(power): priority = (error + priority_floor) to this power")
+    priority_correction: float = real(0.4, 0.0, 1.0, "(fraction): the sampling's bias that is undone at the start")
+    priority_correction_updates: int = whole(100_000, 1, 1_000_000_000, "updates: until all of the bias is undone")
+    priority_floor: float = positive(1e-6, 1e9, "(reward): added to every error")
 
 
 class AgentsConfig(Record):

@@ -1,6 +1,6 @@
 """Everything that a run depends on, and what its groups demand of each other."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -22,6 +22,13 @@ class TrainingConfig(Record):
     )
     rounds: int = whole(
         200, 1, 1_000_000_000, "rounds: of slots / worlds slots each, after which the oldest world is reset"
+    )
+    learners: Literal["shared", "independent"] = Field(
+        default="shared",
+        description="shared or independent: one learner for all devices, or one for each device of a world",
+    )
+    points_per_round: int = whole(
+        1, 1, 1_000_000, "points: means of every training metric that a round logs, evenly spaced"
     )
     checkpoint_rounds: int = whole(1, 1, 1_000_000_000, "rounds: between two checkpoints")
     validation_devices: int = whole(
@@ -114,18 +121,53 @@ def _check_training(config: RunConfig) -> None:
     if not config.agents.named():
         text = f"it must hold at least one of {keys(AgentsConfig)}, like agents: {{ac: {{}}}}"
         raise ConfigError("agents", {}, text)
+    for name, agent in config.agents.named():
+        _check_rollouts(config, name, getattr(agent, "rollout_slots", 1))
     if config.agents.ddqn is not None:
-        _check_replay(config.agents.ddqn, config.problem.devices)
+        _check_replay(config, config.agents.ddqn)
+    if training.learners == "independent":
+        _check_independent(config)
     first, last = training.seed, training.seed + training.seeds - 1
     if evaluation.seed <= last and first < evaluation.seed + evaluation.seeds:
         text = f"held-out seeds must not meet the training seeds {first} to {last}"
         raise ConfigError("evaluation.seed", evaluation.seed, text)
 
 
-def _check_replay(agent: DdqnConfig, devices: int) -> None:
+def _check_rollouts(config: RunConfig, name: str, rollout_slots: int) -> None:
+    """Rounds are whole rollouts, and the points of a round whole numbers of them."""
+    training = config.training
+    round_slots = config.problem.slots // training.worlds
+    if round_slots % rollout_slots:
+        text = f"it must divide a round of problem.slots / training.worlds = {round_slots} slots"
+        raise ConfigError(f"agents.{name}.rollout_slots", rollout_slots, text)
+    if (round_slots // rollout_slots) % training.points_per_round:
+        text = f"it must divide the {round_slots // rollout_slots} rollouts that a round of {name} has"
+        raise ConfigError("training.points_per_round", training.points_per_round, text)
+
+
+def _check_independent(config: RunConfig) -> None:
+    """Each learner belongs to one device, so it is compared on a fleet of the same size."""
+    fleet = config.problem.devices // config.training.worlds
+    for field, devices in {
+        "training.validation_devices": config.training.validation_devices,
+        "evaluation.devices": config.evaluation.devices,
+    }.items():
+        if devices not in (0, fleet):
+            text = f"with independent learners it must be problem.devices / training.worlds = {fleet}"
+            raise ConfigError(field, devices, text)
+
+
+def _check_replay(config: RunConfig, agent: DdqnConfig) -> None:
     if agent.batch_size > agent.replay_capacity:
         text = f"it must not exceed agents.ddqn.replay_capacity = {agent.replay_capacity}"
         raise ConfigError("agents.ddqn.batch_size", agent.batch_size, text)
-    if devices > agent.replay_capacity:
-        text = f"it must hold one slot of all devices, problem.devices = {devices}"
+    if agent.n_steps > agent.rollout_slots:
+        text = f"it must not exceed agents.ddqn.rollout_slots = {agent.rollout_slots}"
+        raise ConfigError("agents.ddqn.n_steps", agent.n_steps, text)
+    shared = config.training.learners == "shared"
+    devices = config.problem.devices if shared else config.training.worlds
+    rows = devices * agent.rollout_slots
+    if rows > agent.replay_capacity:
+        whose = "all devices, problem.devices" if shared else "a device, training.worlds"
+        text = f"it must hold one rollout of {whose} = {devices} times {agent.rollout_slots} slots"
         raise ConfigError("agents.ddqn.replay_capacity", agent.replay_capacity, text)

@@ -20,11 +20,15 @@ class Learned(struct.PyTreeNode):
     """A trained agent, greedy, seeing only its observation."""
 
     agent: Any
-    state: Any
+    state: Any  # [D, ...] where every device has its own
+    independent: bool = struct.field(pytree_node=False, default=False)
 
     def decide(self, problem: Problem, state: world.State, observation: jax.Array, key: jax.Array) -> jax.Array:
         """[D] int8."""
-        return self.agent.act(self.state, observation, key, False).astype(jnp.int8)
+        if not self.independent:
+            return self.agent.act(self.state, observation, key, False).astype(jnp.int8)
+        alone = jax.vmap(lambda own, seen: self.agent.act(own, seen[None], key, False)[0])
+        return alone(self.state, observation).astype(jnp.int8)
 
 
 class Episode(struct.PyTreeNode):

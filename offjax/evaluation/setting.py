@@ -29,7 +29,8 @@ class Trained:
 
     label: str
     agent: Any  # the algorithm record
-    states: Any  # algorithm states, stacked on a leading axis [K]
+    states: Any  # algorithm states, stacked on a leading axis [K]; [K, D, ...] where independent
+    independent: bool = False  # every device has a learner of its own
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _lead(tree: Any) -> Any:
 def _stack(copies: Trained) -> Learned:
     count = jax.tree.leaves(copies.states)[0].shape[0]
     agents = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count,)), copies.agent)
-    return Learned(agents, copies.states)
+    return Learned(agents, copies.states, copies.independent)
 
 
 def regrets(setting: Setting) -> dict[str, np.ndarray]:

@@ -1,9 +1,11 @@
-"""Training on many devices at once: worlds side by side, one shared learner, everything in one scan.
+"""Training on many devices at once: worlds side by side, everything in one scan.
 
 The worlds' clocks are staggered over the horizon, so that a batch sees every part of the schedules at any time; a
 round is ``horizon / worlds`` slots, after which the world that has come to its horizon is replaced by a fresh one.
+One learner is shared by all devices, or every device of a world has its own (device d of all worlds: learner d).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,18 +17,42 @@ from offjax import world
 from offjax.agents.specs import Specs
 from offjax.learning.transitions import Transitions, decided, no_transitions, observed
 from offjax.problems.spec import Problem
-from offjax.replay.experience import Experience
-from offjax.replay.ring import Ring, add, make_ring, sample
+from offjax.replay.experience import Experience, merge_slots, n_step
+from offjax.replay.ring import Ring, add, prioritise
 from offjax.typed_jit import typed_jit
 
 GENERATOR = "philox4x32"  # six times faster here than threefry on a CPU; the reference is threefry2x32
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What fixes the shape of a training program; static and hashable."""
+
+    horizon: int
+    """Slots of an episode."""
+    worlds: int
+    """W, side by side, a divisor of ``horizon``."""
+    independent: bool = False
+    """Every device of a world has a learner of its own; otherwise one is shared by all."""
+    points: int = 1
+    """How many means of every metric a round reports, evenly spaced; a divisor of its rollouts."""
+
+    def __post_init__(self) -> None:
+        """Refuse a plan whose parts do not fit together with a ValueError."""
+        if self.horizon % self.worlds:
+            raise ValueError(f"worlds: {self.worlds} does not divide the horizon of {self.horizon} slots")
+
+    @property
+    def round_slots(self) -> int:
+        """Slots of one round."""
+        return self.horizon // self.worlds
+
+
 class TrainState(struct.PyTreeNode):
     """Everything that training needs to go on; save it whole."""
 
-    agent: Any  # the algorithm's state
-    ring: Ring | None  # memory of an off-policy algorithm
+    agent: Any  # the algorithm's state; [D, ...] where every device has its own
+    ring: Any  # Ring, the memory of an algorithm that replays, or None; [D, ...] as well
     worlds: world.State  # [W, ...]
     transitions: Transitions  # [W, ...]
     observation: jax.Array  # [W, D, F] normalised, of the worlds as they are
@@ -34,40 +60,50 @@ class TrainState(struct.PyTreeNode):
     slots: jax.Array  # [] int32 slots trained
 
 
-def flatten_worlds(tree: Any) -> Any:
-    """[W, D, ...] to [W D, ...]."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)
-
-
-@typed_jit(static_argnames=("worlds", "horizon"))
-def init(key: jax.Array, agent: Any, problem: Problem, worlds: int, horizon: int) -> TrainState:
+@typed_jit(static_argnames=("plan",))
+def init(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:
     """A fresh run.
 
     Args:
         key: typed random key.
         agent: the algorithm record.
         problem: of ``D`` devices per world.
-        worlds: W, a divisor of ``horizon``.
-        horizon: slots of an episode.
+        plan: static.
     """
-    if horizon % worlds:
-        raise ValueError(f"worlds: {worlds} does not divide the horizon of {horizon} slots")
+    return start(key, agent, problem, plan)
+
+
+@typed_jit(static_argnames=("plan", "own_problems"))
+def init_many(keys: jax.Array, agents: Any, problems: Problem, plan: Plan, own_problems: bool) -> TrainState:
+    """Fresh runs of several members [K]; the arguments are those of :func:`init` and :func:`train_rounds`."""
+    axes = (0, 0, 0 if own_problems else None)
+    return jax.vmap(partial(start, plan=plan), in_axes=axes)(keys, agents, problems)
+
+
+def start(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:
+    """The same inside a program."""
     agent_key, world_key, run_key = jax.random.split(key, 3)
-    features = len(problem.features)
-    starts = jnp.arange(worlds, dtype=jnp.int32) * (horizon // worlds)
+    features, devices = len(problem.features), problem.params.devices
+    specs = Specs(features, len(problem.decisions))
+    starts = jnp.arange(plan.worlds, dtype=jnp.int32) * plan.round_slots
     start_world = jax.vmap(lambda k, slot: world.init(k, problem.params, slot))
-    states = start_world(jax.random.split(world_key, worlds), starts)
-    ring = None if agent.on_policy else make_ring(agent.replay_capacity, features)
-    under_way = no_transitions(problem.params.devices, features)
+    states = start_world(jax.random.split(world_key, plan.worlds), starts)
+    under_way = no_transitions(devices, features)
+    make = partial(_make_learner, agent, specs)
+    learnt, ring = jax.vmap(make)(jax.random.split(agent_key, devices)) if plan.independent else make(agent_key)
     return TrainState(
-        agent=agent.init(agent_key, Specs(features, len(problem.decisions))),
+        agent=learnt,
         ring=ring,
         worlds=states,
-        transitions=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (worlds, *leaf.shape)), under_way),
+        transitions=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (plan.worlds, *leaf.shape)), under_way),
         observation=jax.vmap(partial(look, problem))(states),
         key=run_key,
         slots=jnp.zeros((), jnp.int32),
     )
+
+
+def _make_learner(agent: Any, specs: Specs, key: jax.Array) -> tuple[Any, Ring | None]:
+    return agent.init(key, specs), agent.memory(specs) if agent.replays else None
 
 
 def look(problem: Problem, state: world.State) -> jax.Array:
@@ -75,20 +111,28 @@ def look(problem: Problem, state: world.State) -> jax.Array:
     return problem.normalise(problem.observe(state))
 
 
-def slot(agent: Any, problem: Problem, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One slot of every world, and what the learner makes of it."""
-    act_key, world_key, learn_key, next_key = jax.random.split(state.key, 4)
-    worlds, devices, features = state.observation.shape
-    decision = agent.act(state.agent, state.observation.reshape(-1, features), act_key, True)
-    decision = decision.reshape(worlds, devices)
+def slot(agent: Any, problem: Problem, plan: Plan, state: TrainState) -> tuple[TrainState, Experience, dict[str, Any]]:
+    """One slot of every world under the policy as it is, and its experiences [W, D, ...]."""
+    act_key, world_key, next_key = jax.random.split(state.key, 3)
+    decision = decide(agent, plan, state.agent, state.observation, act_key)
     step = jax.vmap(partial(move, problem))
-    keys = jax.random.split(world_key, worlds)
+    keys = jax.random.split(world_key, plan.worlds)
     states, transitions, experience, observation, metrics = step(
         state.worlds, state.transitions, state.observation, decision, keys
     )
-    learnt, ring, losses = learn(agent, state.agent, state.ring, flatten_worlds(experience), learn_key)
-    state = TrainState(learnt, ring, states, transitions, observation, next_key, state.slots + 1)
-    return state, jax.tree.map(jnp.mean, metrics) | losses
+    state = state.replace(
+        worlds=states, transitions=transitions, observation=observation, key=next_key, slots=state.slots + 1
+    )
+    return state, experience, jax.tree.map(jnp.mean, metrics)
+
+
+def decide(agent: Any, plan: Plan, learnt: Any, observation: jax.Array, key: jax.Array) -> jax.Array:
+    """Exploring decisions [W, D] int32 for observations [W, D, F]."""
+    worlds, devices, features = observation.shape
+    if not plan.independent:
+        return agent.act(learnt, observation.reshape(-1, features), key, True).reshape(worlds, devices)
+    act = jax.vmap(lambda own, seen, k: agent.act(own, seen, k, True), in_axes=(0, 1, 0), out_axes=1)
+    return act(learnt, observation, jax.random.split(key, devices))
 
 
 def move(
@@ -113,21 +157,47 @@ def move(
 
 
 def learn(
-    agent: Any, learnt: Any, ring: Ring | None, batch: Experience, key: jax.Array
+    agent: Any, plan: Plan, learnt: Any, ring: Any, rollout: Experience, key: jax.Array
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """Learn from the experiences [T, W, D, ...] of a rollout: one learner from all, or each from its device's."""
+    if not plan.independent:
+        return _learn(agent, learnt, ring, merge_devices(rollout), key)
+    keys = jax.random.split(key, rollout.valid.shape[-1])
+    own = jax.vmap(partial(_learn, agent), in_axes=(0, 0, 2, 0))
+    learnt, ring, metrics = own(learnt, ring, rollout, keys)
+    return learnt, ring, jax.tree.map(jnp.mean, metrics)
+
+
+def merge_devices(rollout: Experience) -> Experience:
+    """[T, W, D, ...] to [T, W D, ...]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:]), rollout)
+
+
+def _learn(
+    agent: Any, learnt: Any, ring: Ring | None, rollout: Experience, key: jax.Array
 ) -> tuple[Any, Ring | None, dict[str, jax.Array]]:
-    """Learn from the slot's experiences: at once, or through the memory."""
+    """One learner and its experiences [T, B, ...]: at once, or through the memory."""
     if ring is None:
-        learnt, metrics = agent.update(learnt, batch)
+        batch = rollout if agent.sequential else merge_slots(rollout)
+        learnt, metrics = agent.update(learnt, batch, key)
         return learnt, None, metrics
-    ring = add(ring, batch)
+    rows = rollout if agent.n_steps == 1 else n_step(rollout, agent.gamma, agent.n_steps)
+    ring = add(ring, merge_slots(rows))
     ready = ring.size >= agent.batch_size
 
     def update(carry: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-        drawn = sample(ring, key, agent.batch_size)
-        return agent.update(carry, drawn.replace(valid=drawn.valid & ready))
+        learnt, priority = carry
+        draw_key, update_key = jax.random.split(key)
+        drawn, slots = agent.draw(ring.replace(priority=priority), draw_key, learnt)
+        drawn = drawn.replace(valid=drawn.valid & ready)
+        learnt, metrics = agent.update(learnt, drawn, update_key)
+        if priority is not None:
+            priority = prioritise(priority, slots, agent.priorities(learnt, drawn), drawn.valid)
+        return (learnt, priority), metrics
 
-    learnt, metrics = jax.lax.scan(update, learnt, jax.random.split(key, agent.updates_per_step))
-    return learnt, ring, jax.tree.map(jnp.mean, metrics)
+    keys = jax.random.split(key, agent.updates_per_step)
+    (learnt, priority), metrics = jax.lax.scan(update, (learnt, ring.priority), keys)
+    return learnt, ring.replace(priority=priority), jax.tree.map(jnp.mean, metrics)
 
 
 def renew(problem: Problem, horizon: int, state: TrainState) -> TrainState:
@@ -149,21 +219,65 @@ def renew(problem: Problem, horizon: int, state: TrainState) -> TrainState:
     )
 
 
-@typed_jit(static_argnames=("horizon",), donate_argnames=("state",))
-def train_round(
-    agent: Any, problem: Problem, state: TrainState, horizon: int
-) -> tuple[TrainState, dict[str, jax.Array]]:
+@typed_jit(static_argnames=("plan",), donate_argnames=("state",))
+def train_round(agent: Any, problem: Problem, state: TrainState, plan: Plan) -> tuple[TrainState, dict[str, jax.Array]]:
     """One round: ``horizon / W`` slots of every world, then the renewal.
 
     Args:
         agent: the algorithm record; its numbers are traced.
         problem: its numbers are traced.
         state: donated.
-        horizon: slots of an episode.
+        plan: static.
 
     Returns:
-        the state to go on from, and the means [] of every metric over the round.
+        the state to go on from, and the means [points] of every metric over the parts of the round.
     """
-    slots = horizon // state.worlds.clock.shape[0]
-    state, metrics = jax.lax.scan(lambda carry, _: slot(agent, problem, carry), state, length=slots)
-    return renew(problem, horizon, state), jax.tree.map(jnp.mean, metrics)
+    return one_round(agent, problem, state, plan)
+
+
+@typed_jit(static_argnames=("plan", "own_problems"), donate_argnames=("states",))
+def train_rounds(
+    agents: Any, problems: Problem, states: TrainState, plan: Plan, own_problems: bool
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One round of several members at once: every leaf of ``agents`` and ``states`` is [K, ...].
+
+    Args:
+        agents: algorithm records of one structure.
+        problems: one for all, or one each [K, ...] where ``own_problems``.
+        states: donated.
+        plan: static.
+        own_problems: static.
+    """
+    axes = (0, 0 if own_problems else None, 0)
+    return jax.vmap(partial(one_round, plan=plan), in_axes=axes)(agents, problems, states)
+
+
+def one_round(agent: Any, problem: Problem, state: TrainState, plan: Plan) -> tuple[TrainState, dict[str, jax.Array]]:
+    """The same as :func:`train_round` inside a program."""
+    rollouts, left = divmod(plan.round_slots, agent.rollout_slots)
+    if left or rollouts % plan.points:
+        raise ValueError(
+            f"a round of {plan.round_slots} slots is not {plan.points} parts of whole rollouts "
+            f"of {agent.rollout_slots} slots"
+        )
+    body = partial(_rollout, agent, problem, plan)
+    state, metrics = jax.lax.scan(lambda carry, _: body(carry), state, length=rollouts)
+    means = jax.tree.map(lambda rows: jnp.mean(rows.reshape(plan.points, -1), axis=1), metrics)
+    return renew(problem, plan.horizon, state), means
+
+
+def _rollout(agent: Any, problem: Problem, plan: Plan, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Some slots under one policy, then what the learner makes of them."""
+
+    def step(carry: TrainState, _: None) -> tuple[TrainState, tuple[Experience, dict[str, jax.Array]]]:
+        carry, experience, metrics = slot(agent, problem, plan, carry)
+        return carry, (experience, metrics)
+
+    if agent.rollout_slots == 1:  # a scan of length 1 would cost its copies
+        state, (experience, metrics) = step(state, None)
+        rollout = jax.tree.map(lambda leaf: leaf[None], experience)
+    else:
+        state, (rollout, metrics) = jax.lax.scan(step, state, length=agent.rollout_slots)
+    learn_key, next_key = jax.random.split(state.key)
+    learnt, ring, losses = learn(agent, plan, state.agent, state.ring, rollout, learn_key)
+    return state.replace(agent=learnt, ring=ring, key=next_key), jax.tree.map(jnp.mean, metrics) | losses

@@ -1,23 +1,45 @@
-"""One unit of a run: an algorithm on a problem, K training seeds, round by round, resumable at checkpoints."""
+"""One unit of a run: members of one structure on worlds of one shape, round by round, resumable at checkpoints.
+
+Members are training seeds, and in a sweep also settings: everything numeric may differ. ``chunk`` of them are trained
+by one call of a vmapped program; the calls of a round go side by side.
+"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from offjax.learning import train
-from offjax.learning.train import TrainState
+from offjax.learning.train import Plan, TrainState
 from offjax.problems.spec import Problem
 from offjax.runs.checkpoint import Checkpoints
-from offjax.runs.log import MetricsLog, metric_rows
+from offjax.runs.log import MetricRow, MetricsLog
 
-Validate = Callable[[Sequence[TrainState]], Mapping[str, Sequence[float]]]
-Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the seeds
+Validate = Callable[[int, TrainState], Mapping[str, float]]  # index and state of a member
+Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the members
+
+
+class Best(struct.PyTreeNode):
+    """The policy of each member that validated best so far."""
+
+    learnt: Any  # the algorithm's states [K, ...]
+    reward: jax.Array  # [K] its validation reward, -inf before the first
+    round: jax.Array  # [K] int32 rounds that it had trained, 0 before the first
+
+
+class UnitState(struct.PyTreeNode):
+    """Everything that a unit needs to go on; save it whole."""
+
+    chunks: tuple[TrainState, ...]  # of `chunk` members each, stacked where chunk > 1
+    best: Best | None  # where there is a validation
 
 
 @dataclass(frozen=True)
@@ -25,33 +47,86 @@ class Unit:
     """What is trained, and for how long."""
 
     name: str  # names its checkpoints and its rows of the metrics
-    agent: Any  # the algorithm record
-    problem: Problem  # of the devices of one world
-    seeds: tuple[int, ...]
-    keys: tuple[jax.Array, ...]  # one per seed
-    worlds: int  # W side by side
-    horizon: int  # slots of an episode
-    rounds: int  # of horizon / worlds slots
+    agents: tuple[Any, ...]  # [K] algorithm records of one structure
+    problems: tuple[Problem, ...]  # [K] of the devices of one world, one structure
+    seeds: tuple[int, ...]  # [K] the number of each member in the metrics
+    keys: tuple[jax.Array, ...]  # [K]
+    plan: Plan
+    rounds: int  # of plan.round_slots slots
     checkpoint_rounds: int  # rounds between two checkpoints, and between two validations
+    chunk: int = 1  # members that one program trains at once
 
     @property
-    def round_slots(self) -> int:
-        """Slots of one round."""
-        return self.horizon // self.worlds
+    def members(self) -> int:
+        """K."""
+        return len(self.seeds)
 
     @property
     def round_steps(self) -> int:
-        """Device-steps of one round of all seeds."""
-        return self.round_slots * self.worlds * self.problem.params.devices * len(self.seeds)
+        """Device-steps of one round of all members."""
+        return self.plan.round_slots * self.plan.worlds * self.problems[0].params.devices * self.members
 
-    def start(self) -> tuple[TrainState, ...]:
-        """Fresh states of all seeds."""
-        return tuple(train.init(key, self.agent, self.problem, self.worlds, self.horizon) for key in self.keys)
+    @property
+    def own_problems(self) -> bool:
+        """Whether members differ in their problem."""
+        return any(problem is not self.problems[0] for problem in self.problems)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the members of each chunk; the last one is filled up with copies of the last member."""
+        padded = [min(index, self.members - 1) for index in range(-(-self.members // self.chunk) * self.chunk)]
+        return tuple(tuple(padded[start : start + self.chunk]) for start in range(0, len(padded), self.chunk))
+
+    @cached_property
+    def records(self) -> tuple[tuple[Any, Problem], ...]:
+        """The agents and problems of each chunk, stacked where they are."""
+        return tuple(self._records(group) for group in self.groups)
+
+    def _records(self, group: tuple[int, ...]) -> tuple[Any, Problem]:
+        if self.chunk == 1:
+            return self.agents[group[0]], self.problems[group[0]]
+        problems = stack([self.problems[i] for i in group]) if self.own_problems else self.problems[0]
+        return stack([self.agents[i] for i in group]), problems
+
+    def start(self) -> UnitState:
+        """Fresh states of all members."""
+        return UnitState(tuple(self._start(place) for place in range(len(self.groups))), best=None)
+
+    def _start(self, place: int) -> TrainState:
+        (agent, problem), keys = self.records[place], [self.keys[i] for i in self.groups[place]]
+        if self.chunk == 1:
+            return train.init(keys[0], agent, problem, self.plan)
+        return train.init_many(jnp.stack(keys), agent, problem, self.plan, self.own_problems)
+
+    def step(self, place: int, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One round of one chunk, whose state is donated."""
+        agent, problem = self.records[place]
+        if self.chunk == 1:
+            return train.train_round(agent, problem, state, self.plan)
+        return train.train_rounds(agent, problem, state, self.plan, self.own_problems)
+
+    def member(self, state: UnitState, index: int) -> TrainState:
+        """What one member has."""
+        place, row = divmod(index, self.chunk)
+        chunk = state.chunks[place]
+        return chunk if self.chunk == 1 else jax.tree.map(lambda leaf: leaf[row], chunk)
+
+    def learnt(self, state: UnitState) -> Any:
+        """The algorithms' states of all members, stacked [K, ...]."""
+        own = [chunk.agent for chunk in state.chunks]
+        if self.chunk == 1:
+            return stack(own)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: self.members], *own)
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Trees of one structure as one, leaves [K, ...]."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def train_unit(
-    unit: Unit, folder: Path, validate: Validate, report: Report = lambda done, metrics: None
-) -> tuple[TrainState, ...]:
+    unit: Unit, folder: Path, validate: Validate | None = None, report: Report = lambda done, metrics: None
+) -> UnitState:
     """Train a unit to its end, from its newest checkpoint if it has one.
 
     The result is the same bits whether or not it was interrupted: checkpoints fall on the edges of rounds and hold
@@ -60,57 +135,131 @@ def train_unit(
     Args:
         unit: what to train.
         folder: of the run; checkpoints go to ``checkpoints/NAME``, metrics to ``metrics/NAME``.
-        validate: metrics of the greedy policies, one value per seed.
+        validate: metrics of the greedy policy of a member; with ``reward`` among them the best policies are kept.
         report: called after every round with the rounds done and some of its metrics.
-
-    Returns:
-        the final states, one per seed.
     """
     log = MetricsLog(folder, unit.name)
     with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints:
-        states, done = unit.start(), 0
-        found = checkpoints.restore(states)
+        state, done = _first(unit, validate is not None), 0
+        found = checkpoints.restore(_packed(state))
         if found is not None:
-            states, done = found[0], int(found[1]["round"])
+            state, done = _unpacked(found[0], len(unit.groups)), int(found[1]["round"])
         log.drop_from(done)
-        with ThreadPoolExecutor(max_workers=min(len(states), os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(unit.members, os.cpu_count() or 1)) as pool:
             while done < unit.rounds:
-                results = _one_round(unit, states, pool)
-                states = tuple(state for state, _ in results)
-                metrics = _columns([row for _, row in results])
-                done += 1
+                chunks, metrics = _one_round(unit, state.chunks, pool)
+                state, done = state.replace(chunks=chunks), done + 1
                 edge = done % unit.checkpoint_rounds == 0 or done == unit.rounds
+                rows = _rows(unit, done, metrics)
+                if edge and validate is not None:
+                    state, found_now = _validated(unit, state, done, validate, pool)
+                    metrics |= {name: values[:, None] for name, values in found_now.items()}
+                    rows += _last_rows(unit, done, found_now)
+                log.write_round(done - 1, rows)
                 if edge:
-                    metrics = metrics | {f"validation_{name}": row for name, row in validate(states).items()}
-                log.write_round(done - 1, metric_rows(unit.seeds, done * unit.round_slots, metrics))
-                if edge:
-                    checkpoints.save(done, states, {"round": done, "unit": unit.name})
+                    checkpoints.save(done, _packed(state), {"round": done, "unit": unit.name})
                 report(done, {name: float(np.mean(values)) for name, values in metrics.items()})
-    return states
+    return state
 
 
-def load_unit(unit: Unit, folder: Path) -> tuple[tuple[TrainState, ...], int] | None:
-    """The newest states of a unit and the rounds that they have trained, without touching the run."""
+def load_unit(unit: Unit, folder: Path, validated: bool = True) -> tuple[UnitState, int] | None:
+    """The newest state of a unit and the rounds that it has trained, without touching the run.
+
+    Args:
+        unit: what was trained.
+        folder: of the run.
+        validated: whether it was trained with a validation.
+    """
     path = folder / "checkpoints" / unit.name
     if not path.is_dir():
         return None
+    assert unit.records  # made here: inside eval_shape they would be traced
     with Checkpoints(path, read_only=True) as checkpoints:
-        found = checkpoints.restore(jax.eval_shape(unit.start))
-    return None if found is None else (found[0], int(found[1]["round"]))
+        found = checkpoints.restore(jax.eval_shape(lambda: _packed(_first(unit, validated))))
+    return None if found is None else (_unpacked(found[0], len(unit.groups)), int(found[1]["round"]))
+
+
+def _first(unit: Unit, validated: bool) -> UnitState:
+    state = unit.start()
+    if not validated:
+        return state
+    lowest = jnp.full(unit.members, -jnp.inf)
+    return state.replace(best=Best(unit.learnt(state), lowest, jnp.zeros(unit.members, jnp.int32)))
+
+
+def _packed(state: UnitState) -> Any:
+    """The chunks stacked: a few large arrays in a checkpoint rather than thousands of small ones."""
+    return {"chunks": stack(state.chunks), "best": state.best}
+
+
+def _unpacked(packed: Any, chunks: int) -> UnitState:
+    own = tuple(jax.tree.map(lambda leaf, i=place: leaf[i], packed["chunks"]) for place in range(chunks))
+    return UnitState(own, packed["best"])
 
 
 def _one_round(
-    unit: Unit, states: Sequence[TrainState], pool: ThreadPoolExecutor
-) -> list[tuple[TrainState, dict[str, jax.Array]]]:
-    """A round of every seed, side by side; the first goes ahead, so that the program is compiled once."""
+    unit: Unit, chunks: Sequence[TrainState], pool: ThreadPoolExecutor
+) -> tuple[tuple[TrainState, ...], dict[str, np.ndarray]]:
+    """A round of every chunk, side by side; the first goes ahead, so that the program is compiled once.
 
-    def step(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        return train.train_round(unit.agent, unit.problem, state, unit.horizon)
+    Returns:
+        the states, and every metric [K, points].
+    """
+    first = unit.step(0, chunks[0])
+    results = [first, *pool.map(unit.step, range(1, len(chunks)), chunks[1:])]
+    rows = [jax.device_get(metrics) for _, metrics in results]
+    shape = (-1, unit.plan.points)
+    columns = {name: np.concatenate([row[name].reshape(shape) for row in rows])[: unit.members] for name in rows[0]}
+    return tuple(state for state, _ in results), columns
 
-    first = step(states[0])
-    return [first, *pool.map(step, states[1:])]
+
+def _validated(
+    unit: Unit, state: UnitState, done: int, validate: Validate, pool: ThreadPoolExecutor
+) -> tuple[UnitState, dict[str, np.ndarray]]:
+    """What every member's policy is worth now [K], and the best of each so far."""
+
+    def one(index: int) -> Mapping[str, float]:
+        return validate(index, unit.member(state, index))
+
+    results = [one(0), *pool.map(one, range(1, unit.members))]
+    columns = {f"validation_{name}": np.array([row[name] for row in results]) for name in results[0]}
+    if "reward" not in results[0] or state.best is None:
+        return state, columns
+    reward = jnp.asarray(columns["validation_reward"], jnp.float32)
+    return state.replace(best=_better(state.best, unit.learnt(state), reward, done)), columns
 
 
-def _columns(rows: Sequence[Mapping[str, jax.Array]]) -> dict[str, Sequence[float]]:
-    """Metrics of every seed: name -> one value per seed."""
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+@jax.jit
+def _better(best: Best, learnt: Any, reward: jax.Array, done: int) -> Best:
+    higher = reward > best.reward
+
+    def pick(new: jax.Array, old: jax.Array) -> jax.Array:
+        return jnp.where(higher.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return Best(
+        learnt=jax.tree.map(pick, learnt, best.learnt),
+        reward=jnp.where(higher, reward, best.reward),
+        round=jnp.where(higher, done, best.round).astype(jnp.int32),
+    )
+
+
+def _rows(unit: Unit, done: int, metrics: Mapping[str, np.ndarray]) -> list[MetricRow]:
+    """Rows of every metric [K, points] of the round that ended with ``done`` rounds."""
+    part = unit.plan.round_slots // unit.plan.points
+    start = (done - 1) * unit.plan.round_slots
+    return [
+        MetricRow(seed, start + (point + 1) * part, name, float(values[row, point]))
+        for name, values in metrics.items()
+        for point in range(unit.plan.points)
+        for row, seed in enumerate(unit.seeds)
+    ]
+
+
+def _last_rows(unit: Unit, done: int, metrics: Mapping[str, np.ndarray]) -> list[MetricRow]:
+    """Rows of every metric [K] of the end of a round."""
+    slot = done * unit.plan.round_slots
+    return [
+        MetricRow(seed, slot, name, float(values[row]))
+        for name, values in metrics.items()
+        for row, seed in enumerate(unit.seeds)
+    ]

@@ -2,9 +2,9 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, SupportsFloat
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,17 +31,6 @@ class MetricRow(NamedTuple):
     slot: int
     name: str
     value: float
-
-
-def metric_rows(
-    seeds: Sequence[int], slot: int, metrics: Mapping[str, Sequence[SupportsFloat]]
-) -> list[MetricRow]:
-    """Rows of the ``metrics`` of all ``seeds`` at one ``slot``; each metric has one value per seed."""
-    return [
-        MetricRow(seed, slot, name, float(value))
-        for name, values in metrics.items()
-        for seed, value in zip(seeds, values, strict=True)
-    ]
 
 
 class MetricsLog:

@@ -20,7 +20,7 @@ def _start(agent, key):
 
 
 def _learn(agent, state, probe, key):
-    return agent.update(state, probes.experience(agent, state, probe, key))[0]
+    return agent.update(state, probes.experience(agent, state, probe, key), key)[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_actor_prefers_the_decision_that_earns(learnt, name):
 
 @pytest.fixture(scope="module")
 def update():
-    return jax.jit(lambda agent, state, batch: agent.update(state, batch))
+    return jax.jit(lambda agent, state, batch: agent.update(state, batch, jax.random.key(0)))
 
 
 def test_gradients_are_the_td_error_times_the_score():
@@ -157,7 +157,11 @@ def test_vmapped_learning_rates_learn_differently():
     state = TINY.init(KEY, SPECS)
 
     def learn(rate):
-        return TINY.replace(actor_learning_rate=rate, adam_eps=0.0).update(state, make_batch())[0].params
+        return (
+            TINY.replace(actor_learning_rate=rate, adam_eps=0.0)
+            .update(state, make_batch(), jax.random.key(0))[0]
+            .params
+        )
 
     actors = jax.jit(jax.vmap(learn))(rates)["actor"]
     for row, rate in enumerate(rates):

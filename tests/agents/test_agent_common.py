@@ -54,7 +54,7 @@ def test_every_agent_has_the_common_leaves_and_its_own_name():
     for name in AGENTS:
         agent = make_agent(name)
         assert agent.name == name
-        assert agent.on_policy is (name == "ac")
+        assert agent.replays is (name == "ddqn")
         for leaf in ("gamma", "lr_decay_updates", "lr_final_fraction", "adam_eps", "reward_scale"):
             assert hasattr(agent, leaf)
         assert all(isinstance(leaf, float | int) for leaf in jax.tree.leaves(agent))

@@ -25,7 +25,7 @@ def _start(agent, key):
 def _learn(agent, carry, probe, key):
     state, ring = carry
     ring = add(ring, probes.experience(agent, state, probe, key))
-    return agent.update(state, sample(ring, key, 64))[0], ring
+    return agent.update(state, sample(ring, key, 64), key)[0], ring
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_best_q_value_is_at_the_decision_that_earns(learnt, name):
 
 @pytest.fixture(scope="module")
 def update():
-    return jax.jit(lambda agent, state, batch: agent.update(state, batch))
+    return jax.jit(lambda agent, state, batch: agent.update(state, batch, jax.random.key(0)))
 
 
 def test_evaluation_picks_and_target_prices():
@@ -116,7 +116,7 @@ def test_vmapped_learning_rates_learn_differently():
     state = TINY.init(KEY, SPECS)
 
     def learn(rate):
-        return TINY.replace(learning_rate=rate, adam_eps=0.0).update(state, make_batch())[0].params
+        return TINY.replace(learning_rate=rate, adam_eps=0.0).update(state, make_batch(), jax.random.key(0))[0].params
 
     params = jax.jit(jax.vmap(learn))(rates)
     for row, rate in enumerate(rates):

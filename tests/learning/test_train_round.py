@@ -12,6 +12,7 @@ from offjax.workload.arrivals import periodic
 
 WORLDS, DEVICES, HORIZON = 2, 20, 40
 HALF = HORIZON // WORLDS
+PLAN = train.Plan(HORIZON, WORLDS)
 AGENTS = {
     "ac": {"hidden": (4,)},
     "ddqn": {"hidden": (4,), "replay_capacity": 2000, "batch_size": 16, "epsilon_decay_updates": 20},
@@ -28,8 +29,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def begin(problem, key):
-    start = jax.jit(train.init, static_argnames=("worlds", "horizon"))
-    return lambda agent, problem=problem: start(key, agent, problem, WORLDS, HORIZON)
+    return lambda agent, problem=problem: train.init(key, agent, problem, PLAN)
 
 
 @pytest.fixture(scope="module", params=AGENTS)
@@ -51,18 +51,18 @@ def test_worlds_start_staggered(begin, agent):
     state = begin(agent)
     assert state.worlds.clock.tolist() == [0, HALF]
     assert state.observation.shape == (WORLDS, DEVICES, 6)
-    assert (state.ring is None) == agent.on_policy
+    assert (state.ring is None) != agent.replays
     assert not state.transitions.under_way.any()
 
 
-def test_worlds_must_divide_the_horizon(problem, key, agent):
+def test_worlds_must_divide_the_horizon():
     with pytest.raises(ValueError, match="worlds: 3 does not divide the horizon of 40 slots"):
-        train.init(key, agent, problem, 3, 40)
+        train.Plan(40, 3)
 
 
 def test_same_key_same_bits(begin, problem, agent):
-    first, metrics = train.train_round(agent, problem, begin(agent), HORIZON)
-    second, again = train.train_round(agent, problem, begin(agent), HORIZON)
+    first, metrics = train.train_round(agent, problem, begin(agent), PLAN)
+    second, again = train.train_round(agent, problem, begin(agent), PLAN)
     assert same(first, second)
     assert same(metrics, again)
     assert not same(first.agent, begin(agent).agent), "it learns"
@@ -76,10 +76,10 @@ def test_a_batch_where_nobody_is_asked_changes_nothing(begin, problem, agent):
     silent = problem.replace(params=problem.params.replace(workload=workload))
     state = begin(agent, silent)
     before = plain(state.agent)
-    after, metrics = train.train_round(agent, silent, state, HORIZON)
+    after, metrics = train.train_round(agent, silent, state, PLAN)
     assert same(before, after.agent)
-    assert float(metrics["experiences"]) == 0
-    assert float(metrics["reward"]) == 0
+    assert float(metrics["experiences"][0]) == 0
+    assert float(metrics["reward"][0]) == 0
     assert int(after.slots) == HALF
     if after.ring is not None:
         assert int(after.ring.size) == 0
@@ -101,8 +101,8 @@ def half_way(begin, problem):
     DDQN: its memory tells what was learnt from.
     """
     agent = make_agent("ddqn", **AGENTS["ddqn"])
-    early, _ = train.train_round(agent, problem, _shift(begin(agent), -LONG_BEFORE), HORIZON)
-    renewed, _ = train.train_round(agent, problem, begin(agent), HORIZON)
+    early, _ = train.train_round(agent, problem, _shift(begin(agent), -LONG_BEFORE), PLAN)
+    renewed, _ = train.train_round(agent, problem, begin(agent), PLAN)
     return _shift(early, LONG_BEFORE), renewed
 
 
@@ -145,8 +145,8 @@ def test_open_transitions_of_a_renewed_world_are_dropped(begin, problem):
     """Slots of 50 ms: devices that are busy when their world ends are forgotten, those of the other go on."""
     agent = make_agent("ddqn", **AGENTS["ddqn"])
     slow = problem.replace(params=problem.params.replace(slot_duration=jnp.float32(0.05)))
-    early, _ = train.train_round(agent, slow, _shift(begin(agent, slow), -LONG_BEFORE), HORIZON)
-    renewed, _ = train.train_round(agent, slow, begin(agent, slow), HORIZON)
+    early, _ = train.train_round(agent, slow, _shift(begin(agent, slow), -LONG_BEFORE), PLAN)
+    renewed, _ = train.train_round(agent, slow, begin(agent, slow), PLAN)
     busy = np.asarray(early.transitions.under_way)
     assert busy.any(axis=1).all()
     np.testing.assert_array_equal(renewed.transitions.under_way, [busy[0], np.zeros(DEVICES, bool)])

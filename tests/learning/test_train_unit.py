@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from offjax.agents import make_agent
+from offjax.learning.train import Plan
 from offjax.learning.unit import Unit, load_unit, train_unit
 from offjax.problems import nieto2024
 from offjax.runs.log import MetricsLog
@@ -24,12 +25,11 @@ def _unit(name, rounds=ROUNDS) -> Unit:
     key = jax.random.key(3, impl="philox4x32")
     return Unit(
         name=name,
-        agent=make_agent(name, **AGENTS[name]),
-        problem=nieto2024.make("text", "scenario1", "uniform", devices=20),
+        agents=(make_agent(name, **AGENTS[name]),) * 2,
+        problems=(nieto2024.make("text", "scenario1", "uniform", devices=20),) * 2,
         seeds=(0, 1),
         keys=tuple(jax.random.split(key)),
-        worlds=2,
-        horizon=40,
+        plan=Plan(horizon=40, worlds=2),
         rounds=rounds,
         checkpoint_rounds=2,
     )
@@ -40,9 +40,9 @@ def _plain(tree):
     return [np.array(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def _validate(states):
-    """A number of the states alone: the sum of the learnt parameters of each seed."""
-    return {"sum": [sum(float(leaf.sum()) for leaf in jax.tree.leaves(state.agent.params)) for state in states]}
+def _validate(index, state):
+    """A number of the state alone: the sum of the learnt parameters."""
+    return {"sum": sum(float(leaf.sum()) for leaf in jax.tree.leaves(state.agent.params))}
 
 
 def _stop_after(rounds):
@@ -74,15 +74,15 @@ def runs(request, tmp_path_factory):
 
 def test_an_interrupted_unit_ends_with_the_same_bits(runs):
     _, _, _, whole, middle, continued, _ = runs
-    assert len(whole) == len(continued) == 2
+    assert len(whole.chunks) == len(continued.chunks) == 2
     for left, right in zip(_plain(whole), _plain(continued), strict=True):
         np.testing.assert_array_equal(left, right)
     assert any(not np.array_equal(*pair) for pair in zip(_plain(middle), _plain(whole), strict=True))
-    assert [int(state.slots) for state in whole] == [ROUNDS * 20] * 2
+    assert [int(state.slots) for state in whole.chunks] == [ROUNDS * 20] * 2
 
 
 def test_seeds_differ(runs):
-    first, second = runs[3]
+    first, second = runs[3].chunks
     assert any(not np.array_equal(*pair) for pair in zip(_plain(first.agent), _plain(second.agent), strict=True))
 
 
@@ -101,7 +101,7 @@ def test_metrics_are_the_same_too(runs):
 def test_a_validation_is_of_its_own_states(runs):
     unit, through, _, whole, *_ = runs
     last = [row["value"] for row in _rows(through, unit.name) if row["name"] == "validation_sum"][-2:]
-    assert last == _validate(whole)["sum"]
+    assert last == [_validate(index, state)["sum"] for index, state in enumerate(whole.chunks)]
 
 
 def test_reports_are_means_over_seeds(runs):
@@ -142,4 +142,4 @@ def test_a_finished_unit_is_not_trained_again(runs):
 
 def test_steps_are_counted(runs):
     unit = runs[0]
-    assert (unit.round_slots, unit.round_steps) == (20, 20 * 2 * 20 * 2)
+    assert (unit.plan.round_slots, unit.round_steps) == (20, 20 * 2 * 20 * 2)

@@ -34,7 +34,9 @@ class ActorCritic:
     """
 
     name: ClassVar[str] = "ac"
-    on_policy: ClassVar[bool] = True
+    replays: ClassVar[bool] = False
+    sequential: ClassVar[bool] = False
+    rollout_slots: ClassVar[int] = 1
 
     gamma: Scalar = 0.99
     """Discount per decision ([29])."""
@@ -118,8 +120,10 @@ class ActorCritic:
         }
         return actor_loss - self.entropy_coefficient * entropy + critic_loss, metrics
 
-    def update(self, state: ActorCriticState, batch: Experience) -> tuple[ActorCriticState, dict[str, jax.Array]]:
-        """One step of both Adams on the mean over the valid rows of ``batch``.
+    def update(
+        self, state: ActorCriticState, batch: Experience, key: jax.Array
+    ) -> tuple[ActorCriticState, dict[str, jax.Array]]:
+        """One step of both Adams on the mean over the valid rows of ``batch``; ``key`` is not used.
 
         Returns:
             The next state (unchanged if no row is valid) and f32 scalars: ``actor_loss``, ``critic_loss``

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from offjax.agents.common import Scalar, masked_mean, take_decision
+from offjax.agents.common import Scalar, bootstrap_discount, masked_mean, take_decision
 from offjax.replay.experience import Experience
 
 
@@ -14,7 +14,7 @@ def td_error(
 
     The bootstrapped target is a constant to the gradient (semi-gradient TD(0)).
     """
-    target = reward_scale * batch.reward + gamma * jnp.where(batch.terminated, 0.0, next_value)
+    target = reward_scale * batch.reward + bootstrap_discount(batch, gamma) * next_value
     return jax.lax.stop_gradient(target) - value
 
 

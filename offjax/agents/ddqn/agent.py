@@ -14,6 +14,7 @@ from offjax.agents.networks import ACTIVATIONS, MLP, Layer, Params, apply_mlp, i
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.replay.experience import Experience
+from offjax.replay.ring import Ring, make_ring, sample, sample_prioritised
 
 
 @struct.dataclass
@@ -36,7 +37,8 @@ class DDQN:
     """
 
     name: ClassVar[str] = "ddqn"
-    on_policy: ClassVar[bool] = False
+    replays: ClassVar[bool] = True
+    sequential: ClassVar[bool] = False
 
     gamma: Scalar = 0.99
     """Discount per decision (guess)."""
@@ -62,6 +64,14 @@ class DDQN:
     """Updates of linear decay of that probability (guess)."""
     target_update_period: Scalar = 250
     """Updates between two copies into the target network (guess; paper A: 'after time steps')."""
+    priority_exponent: Scalar = 0.6
+    """Priority = (TD error + priority_floor) to this power; 0 is uniform (Schaul et al. 2016, table 3)."""
+    priority_correction: Scalar = 0.4
+    """How much of the sampling's bias is undone by the weights at the first update; 1 = all of it."""
+    priority_correction_updates: Scalar = 100_000
+    """Updates over which the correction grows linearly to 1."""
+    priority_floor: Scalar = 1e-6
+    """Added to every TD error, in reward units, so that none is never seen again."""
     hidden: tuple[int, ...] = struct.field(pytree_node=False, default=(64, 64))
     """Widths of the hidden layers (guess)."""
     activation: str = struct.field(pytree_node=False, default="relu")
@@ -73,18 +83,26 @@ class DDQN:
     batch_size: int = struct.field(pytree_node=False, default=64)
     """Experiences of one update (guess)."""
     updates_per_step: int = struct.field(pytree_node=False, default=1)
-    """Updates in one step of the learning room."""
+    """Updates in one step of the learning room, which is a rollout."""
+    rollout_slots: int = struct.field(pytree_node=False, default=1)
+    """Slots between two steps of the learning room; at least n_steps."""
+    n_steps: int = struct.field(pytree_node=False, default=1)
+    """Decisions that an experience spans at most."""
+    prioritised: bool = struct.field(pytree_node=False, default=False)
+    """Sample by TD error (Schaul et al. 2016) instead of uniformly."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible structure with a ConfigError."""
         common.require_widths("hidden", self.hidden)
         common.require_choice("activation", self.activation, ACTIVATIONS)
         common.require_choice("loss", self.loss, losses.LOSSES)
-        for field in ("replay_capacity", "batch_size", "updates_per_step"):
+        for field in ("replay_capacity", "batch_size", "updates_per_step", "rollout_slots", "n_steps"):
             common.require_positive(field, getattr(self, field))
         if self.batch_size > self.replay_capacity:
             allowed = f"use at most replay_capacity = {self.replay_capacity}"
             raise ConfigError("batch_size", self.batch_size, allowed)
+        if self.n_steps > self.rollout_slots:
+            raise ConfigError("n_steps", self.n_steps, f"use at most rollout_slots = {self.rollout_slots}")
 
     def init(self, key: jax.Array, specs: Specs) -> DDQNState:
         """A fresh evaluation network (LeCun normal), cloned into the target network."""
@@ -97,6 +115,23 @@ class DDQN:
             optimiser=common.init_moments(params),
             updates=jnp.zeros((), jnp.int32),
         )
+
+    def memory(self, specs: Specs) -> Ring:
+        """The empty replay memory for a problem of ``specs``."""
+        return make_ring(self.replay_capacity, specs.observation_size, self.n_steps > 1, self.prioritised)
+
+    def draw(self, ring: Ring, key: jax.Array, state: DDQNState) -> tuple[Experience, jax.Array | None]:
+        """A batch ``[batch_size]`` from the memory, and where in it the rows stand if it is prioritised."""
+        if not self.prioritised:
+            return sample(ring, key, self.batch_size), None
+        progress = jnp.clip(state.updates / jnp.maximum(self.priority_correction_updates, 1), 0.0, 1.0)
+        correction = self.priority_correction + (1.0 - self.priority_correction) * progress
+        return sample_prioritised(ring, key, self.batch_size, correction)
+
+    def priorities(self, state: DDQNState, batch: Experience) -> jax.Array:
+        """What a prioritised memory keeps for each row of ``batch [B]``, from its TD error under ``state``."""
+        error = self._error(state.params, state.target_params, common.blank_invalid(batch)) / self.reward_scale
+        return (jnp.abs(error) + self.priority_floor) ** self.priority_exponent
 
     def act(self, state: DDQNState, observation: jax.Array, key: jax.Array, explore: bool) -> jax.Array:
         """Decisions int32 ``[B]`` for ``observation [B, F]``: epsilon-greedy, or greedy.
@@ -128,24 +163,35 @@ class DDQN:
         self, params: Params, target_params: Params, batch: Experience
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss of the evaluation network against the double-Q target, and its metrics."""
-        value = common.take_decision(apply_mlp(params, self.activation, batch.observation), batch.decision)
-        target = losses.double_q_target(
+        value = self._value(params, batch)
+        error = self._target(params, target_params, batch) - value
+        loss = losses.q_loss(error, batch, self.loss, self.huber_delta)
+        metrics = {
+            "loss": loss,
+            "td_error": common.masked_mean(jnp.abs(error), batch.valid) / self.reward_scale,
+            "value": common.masked_mean(value, batch.valid) / self.reward_scale,
+        }
+        return loss, metrics
+
+    def _value(self, params: Params, batch: Experience) -> jax.Array:
+        return common.take_decision(apply_mlp(params, self.activation, batch.observation), batch.decision)
+
+    def _target(self, params: Params, target_params: Params, batch: Experience) -> jax.Array:
+        return losses.double_q_target(
             apply_mlp(params, self.activation, batch.next_observation),
             apply_mlp(target_params, self.activation, batch.next_observation),
             batch,
             self.gamma,
             self.reward_scale,
         )
-        loss = losses.q_loss(target - value, batch.valid, self.loss, self.huber_delta)
-        metrics = {
-            "loss": loss,
-            "td_error": common.masked_mean(jnp.abs(target - value), batch.valid) / self.reward_scale,
-            "value": common.masked_mean(value, batch.valid) / self.reward_scale,
-        }
-        return loss, metrics
 
-    def update(self, state: DDQNState, batch: Experience) -> tuple[DDQNState, dict[str, jax.Array]]:
+    def _error(self, params: Params, target_params: Params, batch: Experience) -> jax.Array:
+        return self._target(params, target_params, batch) - self._value(params, batch)
+
+    def update(self, state: DDQNState, batch: Experience, key: jax.Array) -> tuple[DDQNState, dict[str, jax.Array]]:
         """One step of Adam on the mean over the valid rows of ``batch``; a target copy when it is due.
+
+        ``key`` is not used.
 
         Returns:
             The next state (unchanged if no row is valid) and f32 scalars: ``loss`` (scaled reward units),
