@@ -39,9 +39,10 @@ from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance
 from offjax.schema.manifest import ObservedQuantity, Output
 
-LABELS = {"ddqn": "DDQN", "ac": "Actor-critic"}
-OUTPUTS = {"ddqn": Output("q_values", "reward"), "ac": Output("probabilities", "1")}
-CURVE_ROWS = ("trained_ddqn", "trained_ac", "best_fixed_rule", "local", "mec", "edge", "cloud", "random")
+LABELS = {"ddqn": "DDQN", "dqn": "DQN", "ac": "Actor-critic", "a2c": "A2C", "ppo": "PPO"}
+Q_VALUES, PROBABILITIES = Output("q_values", "reward"), Output("probabilities", "1")
+OUTPUTS = {"ddqn": Q_VALUES, "dqn": Q_VALUES, "ac": PROBABILITIES, "a2c": PROBABILITIES, "ppo": PROBABILITIES}
+CURVE_ROWS = (*(f"trained_{name}" for name in LABELS), "best_fixed_rule", "local", "mec", "edge", "cloud", "random")
 SELFTEST_ROWS = 64
 
 

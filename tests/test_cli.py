@@ -130,7 +130,7 @@ def test_the_other_commands_pass_their_folders(calls, run, tmp_path, capsys):
         (["train", "CONFIG", "--set", "training.seeds=x"], "training.seeds: 'x'"),
         (["train", "CONFIG", "--set", "training.seeds"], "path=value"),
         (["train", "CONFIG", "--set", "trainng.seeds=1"], "did you mean training?"),
-        (["train", "CONFIG", "--set", "agents={}"], "at least one of ddqn, ac"),
+        (["train", "CONFIG", "--set", "agents={}"], "at least one of ddqn, dqn, ac"),
         (["train", "CONFIG", "--seed", "x"], "training.seed: 'x'"),
         (["evaluate", "CONFIG", "--seed", "1"], "evaluation.seed: 1"),
         (["evaluate", "nope"], "nope"),
@@ -282,11 +282,11 @@ def test_config_imports_no_jax():
 
 
 def test_a_process_ends_with_one_line_and_code_2(config):
-    done = offjax("train", config, "--set", "agents.dqn.gamma=0.9")
+    done = offjax("train", config, "--set", "agents.ddqnn.gamma=0.9")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "offjax: error: agents.dqn: {'gamma': 0.9} is not allowed; "
-        "no such key (did you mean ddqn?); allowed keys: ddqn, ac\n"
+        "offjax: error: agents.ddqnn: {'gamma': 0.9} is not allowed; "
+        "no such key (did you mean ddqn?); allowed keys: ddqn, dqn, ac, a2c, ppo\n"
     )
 
 

@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from offjax.config import (
     EXACT_CELL,
     PROBLEMS,
+    A2cConfig,
     AcConfig,
     AgentsConfig,
     ArrivalConfig,
     BaseProblemConfig,
     DdqnConfig,
     DeadlineConfig,
+    DqnConfig,
     EvaluationConfig,
     Laas2022Config,
     LaasDeviceConfig,
     LaasServerConfig,
     Nieto2024Config,
+    PpoConfig,
     ProblemName,
     ProfileConfig,
     RedundantLink,
@@ -60,7 +63,8 @@ def write(tmp_path):
     return write
 
 
-GROUPS = [RunConfig, AgentsConfig, AcConfig, DdqnConfig, ScenarioConfig, ServerOutages]
+GROUPS = [RunConfig, AgentsConfig, A2cConfig, AcConfig, DdqnConfig, DqnConfig, PpoConfig]
+GROUPS += [ScenarioConfig, ServerOutages]
 GROUPS += [Nieto2024Config, TrainingConfig, EvaluationConfig, ArrivalConfig, DeadlineConfig, ProfileConfig]
 GROUPS += [
     Laas2022Config,
@@ -129,15 +133,15 @@ def test_numbers_read_as_people_write_them(write):
         ("agents: {ac: {gama: 1}}", "agents.ac.gama", ["did you mean gamma?", "critic_learning_rate"]),
         ("agents: {ddqn: {entropy: 1}}", "agents.ddqn.entropy", ["no such key", "replay_capacity"]),
         ("agents: {ac: {name: ac}}", "agents.ac.name", ["no such key", "actor_learning_rate"]),
-        ("agents: {dqn: {}}", "agents.dqn", ["did you mean ddqn?", "allowed keys: ddqn, ac"]),
-        ("agents: {gamma: 1}", "agents.gamma", ["no such key", "allowed keys: ddqn, ac"]),
-        ("agents: {}", "agents", ["at least one of ddqn, ac"]),
-        ("agents: {ac: }", "agents", ["at least one of ddqn, ac"]),
+        ("agents: {dddqn: {}}", "agents.dddqn", ["did you mean ddqn?", "allowed keys: ddqn, dqn, ac, a2c, ppo"]),
+        ("agents: {gamma: 1}", "agents.gamma", ["no such key", "allowed keys: ddqn, dqn, ac"]),
+        ("agents: {}", "agents", ["at least one of ddqn, dqn, ac"]),
+        ("agents: {ac: }", "agents", ["at least one of ddqn, dqn, ac"]),
         ("agents: {ac: 5}", "agents.ac", ["a group of keys: hidden, activation"]),
         ("agents: {ac: [1]}", "agents.ac", ["a group of keys: hidden, activation"]),
-        ("agents: ac", "agents", ["a group of keys: ddqn, ac"]),
-        ("agents: [ac]", "agents", ["a group of keys: ddqn, ac"]),
-        ("agents:", "agents", ["a group of keys: ddqn, ac"]),
+        ("agents: ac", "agents", ["a group of keys: ddqn, dqn, ac"]),
+        ("agents: [ac]", "agents", ["a group of keys: ddqn, dqn, ac"]),
+        ("agents:", "agents", ["a group of keys: ddqn, dqn, ac"]),
         ("problem: [1]", "problem", ["a group of keys: name"]),
         ("problem: {slots: 0}", "problem.slots", ["a whole number from 1 to 10,000,000 slots"]),
         ("problem: {slots: 2.5}", "problem.slots", ["a whole number"]),
@@ -652,10 +656,12 @@ def test_every_field_says_what_it_is(group):
 
 def test_agent_groups_mirror_the_agents():
     """The same names and defaults on both sides, so that a configuration passes straight to the agent."""
-    from offjax.agents.ac.agent import ActorCritic
-    from offjax.agents.ddqn.agent import DDQN
+    from offjax.agents import AGENTS, make_agent
 
-    for config, agent in ((AcConfig(), ActorCritic()), (DdqnConfig(), DDQN())):
+    configs = AgentsConfig(**{name: {} for name in AGENTS}).named()
+    assert [name for name, _ in configs] == list(AGENTS)
+    for name, config in configs:
+        agent = make_agent(name)
         assert config.model_dump() == {field.name: getattr(agent, field.name) for field in fields(agent)}
 
 

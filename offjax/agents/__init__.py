@@ -7,13 +7,16 @@ from typing import Any
 from offjax.errors import ConfigError
 
 AGENTS = {
-    "ac": ("offjax.agents.ac.agent", "ActorCritic"),
     "ddqn": ("offjax.agents.ddqn.agent", "DDQN"),
+    "dqn": ("offjax.agents.dqn.agent", "DQN"),
+    "ac": ("offjax.agents.ac.agent", "ActorCritic"),
+    "a2c": ("offjax.agents.a2c.agent", "A2C"),
+    "ppo": ("offjax.agents.ppo.agent", "PPO"),
 }
 
 
 def make_agent(name: str, **hyper: Any) -> Any:
-    """The algorithm ``name`` (``ac`` or ``ddqn``) with some hyper-parameters changed (imports jax).
+    """The algorithm ``name`` (a key of ``AGENTS``) with some hyper-parameters changed (imports jax).
 
     Args:
         name: of the algorithm.

@@ -1,4 +1,4 @@
-"""The pieces that all algorithms share, one each: schedules, clip, Adam step, target, masks, checks.
+"""The pieces that all algorithms share, one each: schedules, clip, Adam step, target, masks, TD error, checks.
 
 Every number may be a traced leaf of an agent: a choice of behaviour is a ``where``, never an ``if``.
 """
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from offjax.agents.normaliser import Normaliser, merge, normalise
 from offjax.errors import ConfigError
 from offjax.replay.experience import Experience
 
@@ -62,7 +63,10 @@ def adam_step(
 
 
 def refresh_target(params: Tree, target_params: Tree, updates: jax.Array, period: Scalar) -> Tree:
-    """Target parameters: a hard copy of ``params`` whenever ``updates`` is a multiple of ``period``."""
+    """Target parameters: a hard copy of ``params`` whenever ``updates`` is a multiple of ``period``.
+
+    A ``period`` of 0 is one of 1: with a copy after every update there is no target network to speak of.
+    """
     return choose(updates % jnp.maximum(period, 1) == 0, params, target_params)
 
 
@@ -77,10 +81,37 @@ def bootstrap_discount(batch: Experience, gamma: Scalar) -> jax.Array:
     return jnp.where(batch.terminated, 0.0, discount)
 
 
+def td_target(batch: Experience, next_value: jax.Array, gamma: Scalar) -> jax.Array:
+    """What an experience earned and what follows is worth, r + gamma^n V(s') (1 - terminated), ``[B]``.
+
+    n is the number of decisions that it spans. A constant to the gradient (semi-gradient TD).
+    """
+    return jax.lax.stop_gradient(batch.reward + bootstrap_discount(batch, gamma) * next_value)
+
+
 def masked_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of ``values [B]`` over the rows that are ``valid [B]``; 0 if there are none."""
+    """Mean of ``values [...]`` over the rows that are ``valid [...]``; 0 if there are none."""
     total = jnp.sum(jnp.where(valid, values, 0.0))
     return total / jnp.maximum(jnp.sum(valid), 1)
+
+
+def prepare(
+    batch: Experience, reward_scale: Scalar, normaliser: Normaliser | None
+) -> tuple[Normaliser | None, Experience]:
+    """The normaliser with the batch's observations counted, and the batch as the networks see it under that."""
+    batch = blank_invalid(batch)
+    normaliser = merge(normaliser, batch.observation, batch.valid)
+    return normaliser, as_seen(batch, reward_scale, normaliser)
+
+
+def as_seen(batch: Experience, reward_scale: Scalar, normaliser: Normaliser | None) -> Experience:
+    """The batch with zeros in every invalid row, rewards scaled, observations normalised."""
+    batch = blank_invalid(batch)
+    return batch.replace(
+        observation=normalise(normaliser, batch.observation),
+        next_observation=normalise(normaliser, batch.next_observation),
+        reward=reward_scale * batch.reward,
+    )
 
 
 def blank_invalid(batch: Experience) -> Experience:
@@ -90,15 +121,15 @@ def blank_invalid(batch: Experience) -> Experience:
     """
 
     def blank(rows: jax.Array) -> jax.Array:
-        mask = batch.valid.reshape(batch.valid.shape + (1,) * (rows.ndim - 1))
+        mask = batch.valid.reshape(batch.valid.shape + (1,) * (rows.ndim - batch.valid.ndim))
         return jnp.where(mask, rows, jnp.zeros_like(rows))
 
     return jax.tree.map(blank, batch)
 
 
 def take_decision(values: jax.Array, decision: jax.Array) -> jax.Array:
-    """``values [B, A]`` at ``decision [B]``: ``[B]``."""
-    return jnp.take_along_axis(values, decision[:, None], axis=1)[:, 0]
+    """``values [..., A]`` at ``decision [...]``: ``[...]``."""
+    return jnp.take_along_axis(values, decision[..., None], axis=-1)[..., 0]
 
 
 def require_positive(field: str, value: object) -> None:

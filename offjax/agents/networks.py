@@ -63,3 +63,13 @@ def mlp_layers(params: Params, activation: str, last: str) -> list[Layer]:
     ordered = [params[f"layer_{index}"] for index in range(len(params))]
     names = [activation] * (len(ordered) - 1) + [last]
     return [Layer(dense["kernel"], dense["bias"], name) for dense, name in zip(ordered, names, strict=True)]
+
+
+def join_streams(streams: jax.Array) -> jax.Array:
+    """Q values ``[..., A]`` of a dueling network's ``[..., A + 1]``: A advantages, then the value.
+
+    Q = V + advantage - mean of the advantages (Wang et al. 2016, eq 9). Both streams are linear heads on one trunk,
+    and so is Q: applied to the last layer's kernel and bias this gives the dense layer that computes Q.
+    """
+    advantages, value = streams[..., :-1], streams[..., -1:]
+    return value + advantages - jnp.mean(advantages, axis=-1, keepdims=True)

@@ -1,6 +1,6 @@
 """The configuration of a run: typed records, YAML files, ``--set path=value``, errors in one plain line."""
 
-from offjax.config.agents import AcConfig, AgentsConfig, DdqnConfig
+from offjax.config.agents import A2cConfig, AcConfig, AgentsConfig, DdqnConfig, DqnConfig, PpoConfig
 from offjax.config.fields import Amount, Amounts, Cell, CellOutages, Name, Outages, Share, Shares, Slot, Width
 from offjax.config.plain_errors import Tree
 from offjax.config.problem import (
@@ -36,6 +36,7 @@ __all__ = [
     "BUILTIN_SCENARIOS",
     "EXACT_CELL",
     "PROBLEMS",
+    "A2cConfig",
     "AcConfig",
     "AgentsConfig",
     "Amount",
@@ -46,6 +47,7 @@ __all__ = [
     "CellOutages",
     "DdqnConfig",
     "DeadlineConfig",
+    "DqnConfig",
     "EvaluationConfig",
     "Laas2022Config",
     "LaasDeviceConfig",
@@ -54,6 +56,7 @@ __all__ = [
     "Name",
     "Nieto2024Config",
     "Outages",
+    "PpoConfig",
     "ProblemName",
     "ProfileConfig",
     "RedundantLink",

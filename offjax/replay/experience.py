@@ -1,5 +1,7 @@
 """The experience: what one decision taught."""
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -23,8 +25,11 @@ class Experience(struct.PyTreeNode):
     weight: jax.Array | None = None  # [B] importance weight in a loss; None where all weigh the same
 
 
-def merge_slots(rollout: Experience) -> Experience:
-    """[T, B, ...] to [T B, ...]: the experiences of some slots as one batch."""
+Rows = TypeVar("Rows")
+
+
+def merge_slots(rollout: Rows) -> Rows:
+    """[T, B, ...] to [T B, ...]: the rows of some slots as one batch."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
 
 

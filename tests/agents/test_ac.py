@@ -103,7 +103,7 @@ def test_each_network_is_clipped_by_its_own_norm(update):
     agent = TINY.replace(max_grad_norm=0.01)
     after, metrics = update(agent, agent.init(KEY, SPECS), make_batch())
     # After one step Adam's first moment is 0.1 times the clipped gradient.
-    for moments in (after.actor_optimiser, after.critic_optimiser):
+    for moments in after.optimisers.values():
         assert norm(moments.mu) == pytest.approx(0.1 * 0.01, rel=1e-4)
     assert min(metrics["actor_gradient_norm"], metrics["critic_gradient_norm"]) > 0.01
 

@@ -63,7 +63,7 @@ def test_every_agent_has_the_common_leaves_and_its_own_name():
 @pytest.mark.parametrize(
     ("name", "hyper", "says"),
     [
-        ("sarsa", {}, "ac, ddqn"),
+        ("sarsa", {}, "use one of ddqn, dqn, ac, a2c, ppo"),
         ("ac", {"learning_rat": 1.0}, "critic_learning_rate"),
         ("ac", {"gamma": "1e-4"}, "number"),
         ("ddqn", {"loss": "l1"}, "huber, squared"),

@@ -55,8 +55,8 @@ def test_evaluation_picks_and_target_prices():
     batch = make_batch()
     evaluation = jnp.array([[0.0, 5.0, 1.0]] * 4)
     target = jnp.array([[9.0, 2.0, 8.0]] * 4)
-    expected = np.array(batch.reward) * 10 + 0.9 * 2.0 * np.array([1, 0, 1, 0])
-    np.testing.assert_allclose(double_q_target(evaluation, target, batch, 0.9, 10.0), expected, rtol=1e-6)
+    expected = np.array(batch.reward) + 0.9 * 2.0 * np.array([1, 0, 1, 0])
+    np.testing.assert_allclose(double_q_target(evaluation, target, batch, 0.9), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["squared", "huber"])

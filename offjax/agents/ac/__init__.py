@@ -1,1 +1,1 @@
-"""The actor-critic with separate networks of Nieto et al. 2024."""
+"""The actor-critic of Nieto et al. 2024, with separate networks or a joint one."""

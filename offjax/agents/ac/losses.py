@@ -1,35 +1,31 @@
-"""The losses of the actor-critic with separate networks, [29] 'DRL-based proposed solution'."""
+"""The loss of the one-step actor-critic, [29] 'DRL-based proposed solution'."""
 
 import jax
-import jax.numpy as jnp
 
-from offjax.agents.common import Scalar, bootstrap_discount, masked_mean, take_decision
-from offjax.replay.experience import Experience
+from offjax.agents.common import Scalar
+from offjax.agents.policy_losses import entropy, score_loss, value_loss
 
 
-def td_error(
-    value: jax.Array, next_value: jax.Array, batch: Experience, gamma: Scalar, reward_scale: Scalar
-) -> jax.Array:
-    """TD error r + gamma V(s') (1 - terminated) - V(s), ``[B]``.
+def actor_critic_loss(
+    logits: jax.Array,
+    value: jax.Array,
+    target: jax.Array,
+    decision: jax.Array,
+    valid: jax.Array,
+    entropy_coefficient: Scalar,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Actor loss + critic loss, and their metrics; the actor's advantage is the TD error, target - V(s).
 
-    The bootstrapped target is a constant to the gradient (semi-gradient TD(0)).
+    Args:
+        logits: ``[B, A]``.
+        value: V(s), ``[B]``.
+        target: r + gamma V(s') (1 - terminated), ``[B]``, without gradient.
+        decision: ``[B]``.
+        valid: ``[B]``, the rows that count.
+        entropy_coefficient: weight of the entropy bonus.
     """
-    target = reward_scale * batch.reward + bootstrap_discount(batch, gamma) * next_value
-    return jax.lax.stop_gradient(target) - value
-
-
-def critic_loss(error: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean square of the TD error ``[B]`` over the valid rows."""
-    return masked_mean(jnp.square(error), valid)
-
-
-def actor_loss(logits: jax.Array, decision: jax.Array, error: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean of -log pi(a|s) times the TD error ``[B]``, which is a constant to the gradient."""
-    log_probability = take_decision(jax.nn.log_softmax(logits), decision)
-    return masked_mean(-log_probability * jax.lax.stop_gradient(error), valid)
-
-
-def entropy(logits: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean entropy of the policy over the valid rows, in nats."""
-    log_probabilities = jax.nn.log_softmax(logits)
-    return masked_mean(-jnp.sum(jnp.exp(log_probabilities) * log_probabilities, axis=-1), valid)
+    actor = score_loss(logits, decision, target - value, valid)
+    critic = value_loss(target, value, valid)
+    evenness = entropy(logits, valid)
+    metrics = {"actor_loss": actor, "critic_loss": critic, "entropy": evenness}
+    return actor - entropy_coefficient * evenness + critic, metrics

@@ -1,0 +1,1 @@
+"""Advantage actor-critic over rollouts, Mnih et al. 2016."""

@@ -1,0 +1,1 @@
+"""Deep Q-learning without a memory, paper B."""
