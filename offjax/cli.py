@@ -278,7 +278,7 @@ def _tune_for_worlds() -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=["world"], help="what to measure")
+    parser.add_argument("name", choices=sorted(BENCHES), help="what to measure")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--devices", metavar="N,…", help="numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
     parser.add_argument("--policies", metavar="NAME,…", help="random, mlp (default: both)")
@@ -287,11 +287,25 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
+    BENCHES[args.name](args)
+
+
+def _bench_world(args: argparse.Namespace) -> None:
     _tune_for_worlds()
     select_device(args.device)
     from offjax.bench.rows import print_bench
 
     print_bench(args.devices, args.policies, args.generators, args.json)
+
+
+def _bench_learners(args: argparse.Namespace) -> None:
+    select_device(args.device)
+    from offjax.bench.learners import print_bench
+
+    print_bench(args.json)
+
+
+BENCHES = {"world": _bench_world, "learners": _bench_learners}
 
 
 def _add_validate(parser: argparse.ArgumentParser) -> None:
@@ -372,7 +386,7 @@ COMMANDS = {
         _validate,
     ),
     "bench": Command(
-        "measure how fast worlds step, beside a NumPy peer and the machine's limits",
+        "measure how fast worlds step and agents learn, beside peers and the machine's limits",
         "offjax bench world --devices 1e3,1e6 --json",
         _add_bench,
         _bench,

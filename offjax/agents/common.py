@@ -41,10 +41,19 @@ def epsilon_at(updates: jax.Array, start: Scalar, final: Scalar, decay_updates: 
 
 
 def clip_by_norm(gradients: Tree, max_norm: Scalar) -> tuple[Tree, jax.Array]:
-    """Gradients scaled down to a global norm of ``max_norm`` (0 = no clip), and the norm before."""
-    norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradients)))
-    shrink = jnp.minimum(1.0, max_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny))
-    scale = jnp.where(jnp.asarray(max_norm) > 0, shrink, 1.0)
+    """Gradients scaled down to a global norm of ``max_norm`` (0 = no clip), and the norm before.
+
+    Without a clip the norm is not looked at, and is 0: it would cost a pass over all gradients.
+    """
+
+    def measure(gradients: Tree) -> tuple[jax.Array, jax.Array]:
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradients)))
+        return jnp.minimum(1.0, max_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny)), norm
+
+    def leave(gradients: Tree) -> tuple[jax.Array, jax.Array]:
+        return jnp.ones(()), jnp.zeros(())
+
+    scale, norm = jax.lax.cond(jnp.asarray(max_norm) > 0, measure, leave, gradients)
     return jax.tree.map(lambda gradient: gradient * scale, gradients), norm
 
 

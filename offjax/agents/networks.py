@@ -19,6 +19,40 @@ class Layer(NamedTuple):
     activation: str  # tanh, relu, linear or softmax
 
 
+@jax.custom_vjp
+def _one_row(row: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A product [1, in] x [in, out] whose gradient to the kernel is written as what it is: an outer product.
+
+    Thousands of learners of one experience each are bound by memory, and as a matrix product each gradient would be
+    written and read again; so it is made where it is used.
+    """
+    return row @ kernel
+
+
+def _one_row_forward(row: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return row @ kernel, (row, kernel)
+
+
+def _one_row_back(saved: tuple[jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    row, kernel = saved
+    return cotangent @ kernel.T, row.reshape(-1)[:, None] * cotangent.reshape(-1)[None, :]
+
+
+_one_row.defvjp(_one_row_forward, _one_row_back)
+
+
+def dense_product(inputs: jax.Array, kernel: jax.Array, *arguments: Any, **options: Any) -> jax.Array:
+    """``jax.lax.dot_general`` as ``flax.linen.Dense`` calls it."""
+    if inputs.ndim == 2 and inputs.shape[0] == 1:
+        return _one_row(inputs, kernel)
+    return jax.lax.dot_general(inputs, kernel, *arguments, **options)
+
+
+def _dense(width: int, index: int) -> nn.Dense:
+    kernel_init = nn.initializers.lecun_normal()
+    return nn.Dense(width, kernel_init=kernel_init, dot_general=dense_product, name=f"layer_{index}")
+
+
 class MLP(nn.Module):
     """Dense layers of widths ``hidden``, then a linear layer of ``outputs``.
 
@@ -35,10 +69,8 @@ class MLP(nn.Module):
         """Map ``inputs [..., F]`` to ``[..., outputs]``, no activation on the last layer."""
         signal = inputs
         for index, width in enumerate(self.hidden):
-            dense = nn.Dense(width, kernel_init=nn.initializers.lecun_normal(), name=f"layer_{index}")
-            signal = ACTIVATIONS[self.activation](dense(signal))
-        last = nn.Dense(self.outputs, kernel_init=nn.initializers.lecun_normal(), name=f"layer_{len(self.hidden)}")
-        return last(signal)
+            signal = ACTIVATIONS[self.activation](_dense(width, index)(signal))
+        return _dense(self.outputs, len(self.hidden))(signal)
 
 
 def init_mlp(network: MLP, key: jax.Array, inputs: int) -> Params:

@@ -1,0 +1,181 @@
+"""``offjax bench learners``: how near the machine's limits learners learn, one shared or thousands side by side."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from offjax.agents import make_agent
+from offjax.agents.specs import Specs
+from offjax.bench import machine
+from offjax.learning.train import GENERATOR
+from offjax.replay.experience import Experience
+from offjax.runs.progress import ProgressReport
+
+SPECS = Specs(observation_size=5, decisions=3)  # paper B's
+BATCH = 4096
+SHARED: dict[str, dict[str, Any]] = {  # the learners of one batch
+    "ac": {"hidden": (256, 256)},
+    "dqn": {"hidden": (256, 256, 256, 256)},
+}
+INDEPENDENT = ((1_000, 256), (2_000, 256), (10_000, 64))  # learners and width of their two hidden layers
+UPDATES = 8  # in one call
+SECONDS = 4.0
+PASSES = 6  # parameters and both Adam moments, read and written once
+SPARE = 1.5  # times the state: what an update works with beside it
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: ``value`` is updates of one learner per second."""
+
+    name: str
+    learners: int
+    batch: int  # experiences of one learner's update
+    hidden: tuple[int, ...]
+    parameters: int  # of one learner
+    value: float
+    seconds: float  # of one update of all learners
+    share: float  # of the limit
+    limit: str  # bandwidth: 24 B per parameter against an array updated in place | matmul: the machine's rate
+    compile_s: float
+    device: str
+    bench: str = field(default="learners", init=False)
+    unit: str = field(default="updates/s", init=False)
+
+
+def bench_learners() -> list[Row]:
+    """All rows.
+
+    Raises:
+        MachineError: they do not fit into memory, before anything is measured.
+    """
+    for learners, width in INDEPENDENT:
+        machine.check_fits(bytes_needed(learners, width), "nothing: this bench has fixed sizes; free some memory")
+    limits, rows = machine.measure_limits(), []
+    with ProgressReport("bench learners", len(SHARED) + len(INDEPENDENT)) as progress:
+        for name, structure in SHARED.items():
+            rows.append(shared(name, structure, limits.matmul))
+            progress.advance(0, f"{name}: {100 * rows[-1].share:.0f} % of matmul")
+        for learners, width in INDEPENDENT:
+            rows.append(independent(learners, width, limits.update))
+            progress.advance(0, f"{learners:,} x {width}: {100 * rows[-1].share:.0f} % of bandwidth")
+    return rows
+
+
+def bytes_needed(learners: int, width: int) -> int:
+    """Memory of independent actor-critics."""
+    agent = make_agent("ac", hidden=(width, width))
+    state = jax.eval_shape(partial(agent.init, specs=SPECS), jax.random.key(0, impl=GENERATOR))
+    return int(SPARE * learners * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)))
+
+
+def shared(name: str, structure: dict[str, Any], matmul_rate: float, batch: int = BATCH) -> Row:
+    """One learner, many experiences per update."""
+    agent = make_agent(name, **structure)
+    state = agent.init(jax.random.key(0, impl=GENERATOR), SPECS)
+    rows = experiences((batch,))
+    seconds, compile_seconds = _time(lambda carry: agent.update(carry, rows, None)[0], state)
+    flops = update_flops(name, agent.hidden, batch)
+    return _row(name, 1, batch, agent, seconds, flops / seconds / matmul_rate, "matmul", compile_seconds)
+
+
+def independent(learners: int, width: int, update_rate: float) -> Row:
+    """Actor-critics that learn each from its own experience, in one program."""
+    agent = make_agent("ac", hidden=(width, width))
+    keys = jax.random.split(jax.random.key(0, impl=GENERATOR), learners)
+    state = jax.jit(jax.vmap(lambda key: agent.init(key, SPECS)))(keys)
+    rows = experiences((learners, 1))
+    update = jax.vmap(lambda carry, row: agent.update(carry, row, None)[0])
+    seconds, compile_seconds = _time(lambda carry: update(carry, rows), state)
+    moved = 4 * PASSES * learners * parameters(agent)
+    return _row("ac", learners, 1, agent, seconds, moved / seconds / update_rate, "bandwidth", compile_seconds)
+
+
+def _row(
+    name: str, learners: int, batch: int, agent: Any, seconds: float, share: float, limit: str, compile_s: float
+) -> Row:
+    size, device = parameters(agent), machine.device_name()
+    return Row(name, learners, batch, agent.hidden, size, learners / seconds, seconds, share, limit, compile_s, device)
+
+
+def experiences(shape: tuple[int, ...]) -> Experience:
+    """Random experiences of ``shape``."""
+    random = np.random.default_rng(0)
+    seen = (*shape, SPECS.observation_size)
+    return Experience(
+        observation=jnp.asarray(random.random(seen, np.float32)),
+        decision=jnp.asarray(random.integers(SPECS.decisions, size=shape), jnp.int32),
+        reward=jnp.asarray(-random.random(shape, np.float32)),
+        next_observation=jnp.asarray(random.random(seen, np.float32)),
+        terminated=jnp.zeros(shape, bool),
+        valid=jnp.ones(shape, bool),
+    )
+
+
+def parameters(agent: Any) -> int:
+    """Numbers that one learner learns."""
+    state = jax.eval_shape(partial(agent.init, specs=SPECS), jax.random.key(0, impl=GENERATOR))
+    return sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+
+def update_flops(name: str, hidden: tuple[int, ...], batch: int) -> int:
+    """Operations of the dense layers in one update: each pass forward one product, each pass back two.
+
+    The first layer has no product back to the observation. Both learners go forward twice (s and s') and back once;
+    the actor goes both ways once.
+    """
+    if name == "ac":
+        return batch * (_flops((*hidden, 1), forward=2) + _flops((*hidden, SPECS.decisions), forward=1))
+    return batch * _flops((*hidden, SPECS.decisions), forward=2)
+
+
+def _flops(widths: tuple[int, ...], forward: int) -> int:
+    sizes = (SPECS.observation_size, *widths)
+    products = [2 * rows * columns for rows, columns in zip(sizes, widths, strict=False)]
+    return (forward + 2) * sum(products) - products[0]
+
+
+def _time(update: Any, state: Any) -> tuple[float, float]:
+    """Median seconds of one ``update``, and of its compilation; ``state`` is donated."""
+    several = jax.jit(
+        lambda carry: jax.lax.scan(lambda c, _: (update(c), None), carry, length=UPDATES)[0], donate_argnums=0
+    )
+    start = time.perf_counter()
+    compiled = several.lower(state).compile()
+    compile_seconds = time.perf_counter() - start
+    state = jax.block_until_ready(compiled(state))
+    seconds: list[float] = []
+    while sum(seconds) < SECONDS or len(seconds) < 3:
+        start = time.perf_counter()
+        state = jax.block_until_ready(compiled(state))
+        seconds.append((time.perf_counter() - start) / UPDATES)
+    return float(np.median(seconds)), compile_seconds
+
+
+def print_bench(as_json: bool) -> None:
+    """``offjax bench learners``: measure and print."""
+    rows = bench_learners()
+    if as_json:
+        print(json.dumps([{"bench": "machine", **machine.describe()}, *[asdict(row) for row in rows]], indent=2))
+        return
+    table = Table("agent", "learners", "batch", "hidden", "updates/s", "ms", "limit", "share", "compile s")
+    for row in rows:
+        hidden = " x ".join(map(str, row.hidden))
+        cells = [
+            row.name,
+            f"{row.learners:,}",
+            f"{row.batch:,}",
+            hidden,
+            f"{row.value:,.0f}",
+            f"{1e3 * row.seconds:.1f}",
+        ]
+        table.add_row(*cells, row.limit, f"{100 * row.share:.0f} %", f"{row.compile_s:.1f}")
+    Console().print(table)
