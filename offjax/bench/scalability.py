@@ -15,6 +15,7 @@ import jax
 from offjax.bench import machine
 from offjax.bench.rows import bytes_needed, chunk_slots, limits, peer_rate, time_call, time_fleet
 from offjax.bench.world import CELL, LONG, Case, make_fleet, network_weights, step_chunk
+from offjax.memory import require_fits
 from offjax.runs.progress import ProgressReport
 from offjax.world import init
 
@@ -71,7 +72,7 @@ def measure(point: Point, case: Case) -> Point:
     if point.sweep == "worlds":
         rate, held, compiled = measure_worlds(case, point.worlds)
     else:
-        machine.check_fits(bytes_needed(case, point.devices), "the number of devices")
+        require_fits(f"{point.devices:,} devices", bytes_needed(case, point.devices))
         fleet = make_fleet(case, point.devices, chunk_slots(point.devices), shards=jax.devices()[: point.shards])
         seconds, _, _ = time_fleet(fleet)
         rate = fleet.devices * fleet.slots / seconds
