@@ -4,6 +4,9 @@ A library must not decide that for its user: nothing here is done by ``import of
 and holds every entry against a checksum: one that is broken costs a warning and a compilation. But jax 0.10.2 writes
 entries in place and never replaces one, so what a killed process or a full disk left half written would be warned of
 for ever: such entries are dropped here, and so are those that were not used for longest.
+
+On some Intel processors XLA is reported to find none of a CPU's programs again and to say so on standard error
+(https://github.com/jax-ml/jax/issues/38445); an empty ``OFFJAX_CACHE_DIR`` keeps nothing.
 """
 
 import os
