@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from offjax.memory import available_bytes
-from offjax.runs.provenance import collect_provenance, describe_backend
+from offjax.runs.provenance import collect_provenance
 
 BUDGET = 1.5  # s for each measurement, the first call aside
 PATIENCE, GAIN = 20, 0.01  # so many calls in a row that are not faster by this share: it will not get any faster
@@ -42,13 +42,7 @@ def measure_limits(budget: float = BUDGET) -> Limits:
 def describe() -> dict[str, Any]:
     """Names and numbers of processors and devices, and the versions that a result depends on."""
     where = collect_provenance()
-    return {**where["backend"], "platform": where["platform"], **where["versions"]}
-
-
-def device_name() -> str:
-    """The accelerator that computes, or the processor where it is that."""
-    about = describe_backend()
-    return str(about["processor"] if about["name"] == "cpu" else about["device"])
+    return {**where["backend"], "precision": where["precision"], "platform": where["platform"], **where["versions"]}
 
 
 def best_time(call: Callable[[], object], budget: float = BUDGET) -> float:

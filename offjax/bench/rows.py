@@ -28,6 +28,7 @@ from offjax.bench.world import (
 from offjax.errors import ConfigError
 from offjax.memory import bytes_of, require_fits
 from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import device_name
 from offjax.world import init
 
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -147,7 +148,7 @@ def measure(case: Case, devices: int) -> Row:
         ratio=rate / peer_rate(case.coupling, case.queue, case.slot),
         checksum=total.checksum,
         shards=len(fleet.shards),
-        device=machine.device_name(),
+        device=device_name(),
     )
 
 
