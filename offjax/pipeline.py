@@ -36,7 +36,7 @@ from offjax.problems.scenario import Scenario
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.progress import ProgressReport
-from offjax.runs.provenance import collect_provenance
+from offjax.runs.provenance import collect_provenance, describe_backend, describe_precision, device_name
 from offjax.schema.manifest import ObservedQuantity, Output
 
 LABELS = {"ddqn": "DDQN", "dqn": "DQN", "ac": "Actor-critic", "a2c": "A2C", "ppo": "PPO"}
@@ -301,7 +301,7 @@ def _trained(
 def _summary(
     config: RunConfig, settings: Mapping[str, Setting], exports: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The first setting's policies on top, every setting below, and the parity of what was exported."""
+    """The first setting's policies on top, every setting below, the parity of what was exported, and the machine."""
     details = {name: summarise(rows) for name, rows in settings.items()}
     first = next(iter(details))
     return {
@@ -310,6 +310,8 @@ def _summary(
         **details[first],
         "settings": details,
         "export": dict(next(iter(exports.values()), {})),
+        "backend": describe_backend(),
+        "precision": describe_precision(),
     }
 
 
@@ -422,7 +424,6 @@ def _report(
 ) -> dict[str, Any]:
     """What the report page shows."""
     provenance = json.loads(run.provenance.read_text(encoding="utf-8"))
-    backend = provenance.get("backend") or {}
     tasks = build_tasks(config)
     return {
         "title": f"{run.path.name}: {config.problem.name}",
@@ -432,7 +433,8 @@ def _report(
             "started": str(provenance.get("started")),
             "versions": ", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
             "commit": str((provenance.get("git") or {}).get("commit", "not in a checkout")),
-            "backend": f"{backend.get('name')}, {backend.get('processor') or backend.get('device')}",
+            "backend": _backend_line(provenance),
+            "precision": _precision_line(provenance),
             "config": summary["config"],
         },
         "config_yaml": run.config.read_text(encoding="utf-8"),
@@ -441,6 +443,17 @@ def _report(
         "training": [_report_training(config, task, run) for task in tasks],
         "export": {"policy": summary["export"]} if summary["export"] else {},
     }
+
+
+def _backend_line(provenance: Mapping[str, Any]) -> str:
+    backend = provenance["backend"]
+    return f"{backend['name']}, {backend['devices']} x {device_name(backend)}, processes: {backend['processes']}"
+
+
+def _precision_line(provenance: Mapping[str, Any]) -> str:
+    precision = provenance["precision"]
+    wide = "on" if precision["x64"] else "off"
+    return f"{precision['parameters']}, matrix products: {precision['matmul']}, 64 bits: {wide}"
 
 
 def _report_setting(config: RunConfig, name: str, rows: Setting, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,6 @@
 #   scripts/gpu_scalability.sh [FOLDER]     (default: paper_figures/scalability)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python3 -m venv .venv-gpu
-.venv-gpu/bin/pip install --quiet -e '.[cuda12]'
+source scripts/gpu_machine.sh
+prepare_gpu > /dev/null
 .venv-gpu/bin/offjax figures scalability --device gpu --out "${1:-paper_figures/scalability}"

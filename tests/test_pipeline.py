@@ -1,10 +1,12 @@
 """A whole small run: trained, compared, exported, reported, resumed and read by a board."""
 
+import html
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from offjax import pipeline
@@ -12,6 +14,7 @@ from offjax.config import load_config, parse_config
 from offjax.errors import ConfigError
 from offjax.export.bundle import load_policy
 from offjax.runs.log import read_metrics
+from offjax.runs.provenance import device_name
 
 SMALL = {
     "problem": {"devices": 40, "slots": 40, "scenarios": ["scenario1", "steps"]},
@@ -35,6 +38,20 @@ def test_the_folder_explains_itself(run):
     assert names >= {"config.yaml", "metrics.parquet", "summary.json", "report.html", "checkpoints", "policy"}
     assert load_config(run.config) == load_config(run.config, ["training.seeds=2"])
     assert json.loads(run.provenance.read_text())["versions"]["offjax"]
+
+
+def test_results_name_the_machine_and_the_precision(run):
+    provenance, summary = (json.loads(path.read_text()) for path in (run.provenance, run.summary))
+    for result in (provenance, summary):
+        assert result["precision"] == {"parameters": "float32", "matmul": "default", "x64": False}
+        assert {name: result["backend"][name] for name in ("name", "devices", "processes")} == {
+            "name": jax.default_backend(),
+            "devices": len(jax.devices()),
+            "processes": 1,
+        }
+    page = html.unescape(run.report.read_text())
+    assert f"{jax.default_backend()}, {len(jax.devices())} x {device_name()}, processes: 1" in page
+    assert "float32, matrix products: default, 64 bits: off" in page
 
 
 def test_the_summary_holds_what_the_table_shows(run):

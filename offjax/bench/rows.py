@@ -26,7 +26,9 @@ from offjax.bench.world import (
     network_flops,
 )
 from offjax.errors import ConfigError
+from offjax.memory import bytes_of, require_fits
 from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import device_name
 from offjax.world import init
 
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -85,8 +87,7 @@ def bytes_needed(case: Case, devices: int) -> int:
     """Memory of a fleet of ``devices``, before it is made."""
     _, size = deal(devices, case.cell, len(jax.devices()), BLOCK[jax.devices()[0].platform])
     state = jax.eval_shape(init, jax.random.key(0, impl=case.generator), case.problem(size).params)
-    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return int(SPARE * held * devices / size)
+    return int(SPARE * bytes_of(state) * devices / size)
 
 
 def time_fleet(fleet: Fleet) -> tuple[float, float, Any]:
@@ -122,7 +123,7 @@ def measure(case: Case, devices: int) -> Row:
     Raises:
         MachineError: the fleet does not fit into memory.
     """
-    machine.check_fits(bytes_needed(case, devices), "the number of devices")
+    require_fits(f"{devices:,} devices", bytes_needed(case, devices))
     fleet = make_fleet(case, devices, chunk_slots(devices))
     seconds, tasks, total = time_fleet(fleet)
     steps = fleet.devices * fleet.slots
@@ -147,7 +148,7 @@ def measure(case: Case, devices: int) -> Row:
         ratio=rate / peer_rate(case.coupling, case.queue, case.slot),
         checksum=total.checksum,
         shards=len(fleet.shards),
-        device=machine.device_name(),
+        device=device_name(),
     )
 
 
@@ -213,7 +214,7 @@ def bench_world(
             raise ConfigError("--devices", size, f"1 to {CELL}, or a multiple of {CELL}")
     todo = [(case, size) for size in sizes for case in cases(policies, generators)]
     for case, size in todo:
-        machine.check_fits(bytes_needed(case, size), "the number of devices")
+        require_fits(f"{size:,} devices", bytes_needed(case, size))
     rows = []
     with ProgressReport("bench world", len(todo)) as progress:
         for case, size in todo:

@@ -12,10 +12,11 @@ from typing import Any
 
 import jax
 
-from offjax.bench import machine
 from offjax.bench.rows import bytes_needed, chunk_slots, limits, peer_rate, time_call, time_fleet
 from offjax.bench.world import CELL, LONG, Case, make_fleet, network_weights, step_chunk
+from offjax.memory import require_fits
 from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import device_name
 from offjax.world import init
 
 DEVICES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -53,7 +54,7 @@ class Point:
 
 def points() -> Iterator[tuple[Point, Case]]:
     """Everything that is measured on this machine, small first."""
-    where, most = (jax.default_backend(), machine.device_name()), len(jax.devices())
+    where, most = (jax.default_backend(), device_name()), len(jax.devices())
     for case in MODES:
         for shards in sorted({1, most}):
             for devices in DEVICES:
@@ -71,7 +72,7 @@ def measure(point: Point, case: Case) -> Point:
     if point.sweep == "worlds":
         rate, held, compiled = measure_worlds(case, point.worlds)
     else:
-        machine.check_fits(bytes_needed(case, point.devices), "the number of devices")
+        require_fits(f"{point.devices:,} devices", bytes_needed(case, point.devices))
         fleet = make_fleet(case, point.devices, chunk_slots(point.devices), shards=jax.devices()[: point.shards])
         seconds, _, _ = time_fleet(fleet)
         rate = fleet.devices * fleet.slots / seconds
@@ -128,7 +129,7 @@ def run(folder: Path, redo: bool = False) -> list[Point]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "scalability.csv"
-    device = machine.device_name()
+    device = device_name()
     table = [point for point in read_points(path) if not (redo and point.device == device)]
     known = {point.key for point in table}
     missing = [(point, case) for point, case in points() if point.key not in known]

@@ -13,7 +13,7 @@ from offjax.bench.kernels import Comparison, fifo_mean_wait, ps_mean_sojourn
 from offjax.bench.options import whole
 from offjax.errors import ConfigError
 from offjax.runs.progress import ProgressReport
-from offjax.runs.provenance import collect_provenance
+from offjax.runs.provenance import collect_provenance, device_name
 
 LOADS = (0.5, 0.8)
 KERNEL_LIMIT, WORLD_LIMIT = 0.02, 0.03
@@ -147,7 +147,7 @@ def page(rows: list[Row], provenance: dict[str, Any]) -> str:
         "",
         "Written by `offjax validate`; every number below is a measurement of that run. Intervals are 95 %, from 20",
         f"independent groups of queues or cells. jax {provenance['versions']['jax']}, {backend['name']}:",
-        f"{backend['processor']}, {provenance['started'][:10]}.",
+        f"{device_name(backend)}, {provenance['started'][:10]}.",
     ]
     for table, (title, text) in TITLES.items():
         lines += ["", f"## {title}", "", text, "", *_table([row for row in rows if row.check.table == table])]

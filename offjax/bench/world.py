@@ -19,6 +19,7 @@ import numpy as np
 from flax import struct
 
 from offjax.agents.networks import MLP, apply_mlp, init_mlp
+from offjax.memory import bytes_of
 from offjax.problems import nieto2024
 from offjax.problems.nieto2024 import Nieto2024, Scenario
 from offjax.workload.arrivals import poisson
@@ -215,8 +216,7 @@ class Fleet:
     @property
     def bytes_per_device(self) -> float:
         """State that is carried from slot to slot."""
-        leaves = jax.tree.leaves(self.states[0][0])
-        return sum(leaf.nbytes for leaf in leaves) / self.problem.params.devices
+        return bytes_of(self.states[0][0]) / self.problem.params.devices
 
     def advance(self) -> Total:
         """One chunk of slots of every block, all shards at once."""

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,8 @@ def collect_provenance() -> dict[str, Any]:
 
     Returns:
       ``started`` (UTC, ISO 8601), ``versions``, ``git`` (``commit`` and ``dirty``, or ``None`` outside a
-      checkout), ``platform`` and ``backend`` (jax backend, device kind, count and the processor's name).
+      checkout), ``platform``, ``backend`` (:func:`describe_backend`) and ``precision``
+      (:func:`describe_precision`).
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -24,11 +26,12 @@ def collect_provenance() -> dict[str, Any]:
         "git": git_state(Path(__file__).resolve().parents[1]),
         "platform": platform.platform(),
         "backend": describe_backend(),
+        "precision": describe_precision(),
     }
 
 
 def describe_backend() -> dict[str, Any]:
-    """The jax backend of this process, and the device and processor behind it."""
+    """The jax backend of this program: kind and number of its devices, its processes, and the host's processor."""
     import jax  # late: naming versions must not start a backend in a process that needs none
 
     devices = jax.devices()
@@ -36,9 +39,27 @@ def describe_backend() -> dict[str, Any]:
         "name": jax.default_backend(),
         "device": devices[0].device_kind,
         "devices": len(devices),
+        "processes": jax.process_count(),
         "processor": _processor(),
         "processors": os.cpu_count(),
     }
+
+
+def describe_precision() -> dict[str, Any]:
+    """The type of parameters, the precision of matrix products (by "default" accelerators round), and 64 bits or not."""
+    import jax
+
+    return {
+        "parameters": jax.dtypes.canonicalize_dtype(float).name,
+        "matmul": jax.config.jax_default_matmul_precision or "default",  # type: ignore[attr-defined]
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
+    }
+
+
+def device_name(backend: Mapping[str, Any] | None = None) -> str:
+    """The accelerator that computes, or the processor where it is that; of this process if not given."""
+    about = describe_backend() if backend is None else backend
+    return str(about["processor"] if about["name"] == "cpu" else about["device"])
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -52,5 +52,7 @@ def test_it_measures_what_is_missing_and_draws(small, tmp_path, monkeypatch):
 
 
 def test_a_fleet_that_no_machine_holds_is_refused_before_it_starts():
-    with pytest.raises(MachineError, match=r"not enough memory: [\d,.]+ GB are needed and [\d,.]+ GB can be had"):
+    with pytest.raises(
+        MachineError, match=r"not enough memory for [\d,]+ devices: [\d,.]+ GB are needed and [\d,.]+ GB can be had"
+    ):
         rows.print_bench("1e12", "random", "philox4x32", as_json=True)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from offjax import memory
 from offjax.bench import machine, rows, world
 from offjax.bench.options import choose, whole
 from offjax.bench.world import CELL, LONG, Case, deal, make_fleet
@@ -68,8 +69,8 @@ def test_a_row(monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_made(monkeypatch):
-    monkeypatch.setattr(rows.machine, "available_memory", lambda device=None: 10**6)
-    with pytest.raises(MachineError, match=r"GB are needed and .* can be had; lower the number of devices"):
+    monkeypatch.setattr(memory, "available_bytes", lambda device=None: 10**6)
+    with pytest.raises(MachineError, match=r"not enough memory for 1,000,000 devices: .* GB are needed"):
         rows.bench_world([10**6])
 
 

@@ -1,12 +1,19 @@
 """What a user can rely on: a world cut over two machines' devices is the same world, and draws are what they were."""
 
+import pickle
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from coupled_cases import DEVICES, bandwidth_for, make_coupled
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from world_cases import CELLS, SLOTS, begin, go_on, make_decisions, make_params
+from world_cases import CELLS, SLOTS, begin, cut_in, go_on, make_decisions, make_params
 
 from offjax import world as w
 
@@ -26,6 +33,7 @@ LIVELY = {
     "server": {0: [(20, 25)]},
     "load": {0: [(40, 0.5)]},
 }
+PATIENCE = 120  # s for two processes
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +43,8 @@ def mesh():
 
 
 def _cut(tree, mesh, devices):
-    """Every array cut in two along its devices, else along its cells; what has neither is on both."""
-
-    def place(leaf):
-        shape = jnp.shape(leaf)
-        axis = shape.index(devices) if devices in shape else shape.index(CELLS) if CELLS in shape else None
-        names = [None if number != axis else "shard" for number in range(len(shape))]
-        return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*names)))
-
-    return jax.tree.map(place, tree)
+    """Every array where it belongs."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, NamedSharding(mesh, cut_in(leaf, devices))), tree)
 
 
 def _world(coupling):
@@ -73,14 +74,55 @@ def test_two_shards_are_one(key, mesh, coupling):
     assert len(np.unique(whole.outcome.result)) >= 4, "the run is worth comparing"
 
 
+@pytest.mark.ci
+def test_two_processes_are_one(key, tmp_path):
+    """Each has one device and one cell, and they talk over the network; single slots of a run, all else given."""
+    params, decisions, devices = _world("exact fifo")
+    state, draws = begin(key, params)
+    whole = go_on(state, draws, params, decisions)
+    slots = (5, 40, 80)
+    given = [jax.tree.map(lambda leaf, t=t: np.asarray(leaf[t]), (whole.before, decisions, draws)) for t in slots]
+    processes, here, found = _advance_in_two_processes(tmp_path, devices, jax.device_get(params), given)
+    assert (processes, here) == (2, 1)
+    for t, (after, outcome, ended) in zip(slots, found, strict=True):
+        expected = jax.tree.map(lambda leaf, t=t: leaf[t], whole.outcome)
+        following = jax.tree.map(lambda leaf, t=t: leaf[t + 1], whole.before)
+        jax.tree.map(_close, (expected, _with_whole(following)), (outcome, _with_whole(after)))
+        assert ended == (expected.result != w.End.NONE).sum()
+    assert sum(int(ended) for _, _, ended in found) > 0, "the slots are worth comparing"
+
+
+def _advance_in_two_processes(folder, *given):
+    """What ``one_of_two.py`` finds; nothing that it started is left behind."""
+    (folder / "given.pickle").write_bytes(pickle.dumps(given))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    script = Path(__file__).with_name("one_of_two.py")
+    commands = [[sys.executable, str(script), address, str(index), str(folder)] for index in range(2)]
+    with ExitStack() as stack:
+        children = [_start(stack, command) for command in commands]
+        said = [child.communicate(timeout=PATIENCE)[0] for child in children]
+    assert [child.returncode for child in children] == [0, 0], "\n".join(said)
+    return pickle.loads((folder / "found.pickle").read_bytes())
+
+
+def _start(stack, command):
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stack.enter_context(child)
+    stack.callback(child.kill)  # before the wait for it; of no effect where it has ended
+    return child
+
+
 def _comparable(history):
-    """All that a run leaves; what was drawn from a battery in one number, for its small half alone is all rounding."""
+    """All that a run leaves."""
+    return history.outcome, _with_whole(history.before), _with_whole(history.last)
 
-    def whole(state):
-        spent = np.float64(state.device.spent) + state.device.spent_low
-        return state.replace(device=state.device.replace(spent=spent, spent_low=0.0 * spent))
 
-    return history.outcome, whole(history.before), whole(history.last)
+def _with_whole(state):
+    """What was drawn from a battery in one number, for its small half alone is all rounding."""
+    spent = np.float64(state.device.spent) + state.device.spent_low
+    return state.replace(device=state.device.replace(spent=spent, spent_low=0.0 * spent))
 
 
 def _close(one, other):

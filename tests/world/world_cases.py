@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from offjax import world as w
 from offjax.workload import arrivals
@@ -180,6 +181,13 @@ def make_decisions(place, delay=0.0, update=None, devices=DEVICES, slots=SLOTS) 
         place=spread(fields.pop("place"), np.int8), **{name: spread(value) for name, value in fields.items()}
     )
     return w.Decision(place=spread(place, np.int8), delay=spread(delay), update=update)
+
+
+def cut_in(leaf, devices: int) -> PartitionSpec:
+    """How an array is cut into shards: along its devices, else along its cells; what has neither is on all."""
+    shape = np.shape(leaf)
+    axis = shape.index(devices) if devices in shape else shape.index(CELLS) if CELLS in shape else None
+    return PartitionSpec(*[None if number != axis else "shard" for number in range(len(shape))])
 
 
 @dataclass
