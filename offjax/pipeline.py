@@ -21,12 +21,13 @@ from offjax.building import build_problem, make_scenario
 from offjax.config import Nieto2024Config, RunConfig, config_hash, load_config, to_yaml
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
+from offjax.evaluation.aggregate import aggregate
 from offjax.evaluation.report import write_report
 from offjax.evaluation.rollout import Learned, episodes
 from offjax.evaluation.setting import Setting, Trained
-from offjax.evaluation.statistics import estimate
+from offjax.evaluation.statistics import learning_curve
 from offjax.evaluation.summary import curves, summarise
-from offjax.evaluation.table import render
+from offjax.evaluation.table import render, render_aggregate
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.train import GENERATOR, Plan, TrainState
@@ -171,7 +172,7 @@ def _carry_out(config: RunConfig, run: RunFolder, tasks: Sequence[Task]) -> RunF
     summary = _summary(config, settings, {tasks[0].unit.name: parity})
     write_report(run.path, _report(config, run, settings, summary))
     write_json(run.summary, summary)  # last: its presence says that the run is finished
-    _print(settings, Console())
+    _print(summary, Console())
     Console().print(f"\nreport: {run.report}\npolicy for a board: {run.policy}")
     return run
 
@@ -274,7 +275,7 @@ def evaluate_run(
     if as_json:
         print(json_text(summary))
     else:
-        _print(settings, Console())
+        _print(summary, Console())
     return summary
 
 
@@ -301,7 +302,7 @@ def _trained(
 def _summary(
     config: RunConfig, settings: Mapping[str, Setting], exports: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The first setting's policies on top, every setting below, the parity of what was exported, and the machine."""
+    """The first setting's policies on top, all settings below, what holds over all of them, the export, the machine."""
     details = {name: summarise(rows) for name, rows in settings.items()}
     first = next(iter(details))
     return {
@@ -309,17 +310,20 @@ def _summary(
         "setting": first,
         **details[first],
         "settings": details,
+        "aggregate": aggregate(settings),
         "export": dict(next(iter(exports.values()), {})),
         "backend": describe_backend(),
         "precision": describe_precision(),
     }
 
 
-def _print(settings: Mapping[str, Setting], console: Console) -> None:
+def _print(summary: Mapping[str, Any], console: Console) -> None:
     if not console.is_terminal:
         console = Console(width=200)
-    for name, rows in settings.items():
-        console.print(render(name, summarise(rows)))
+    for name, details in summary["settings"].items():
+        console.print(render(name, details))
+    if summary["aggregate"]:
+        console.print(render_aggregate(summary["aggregate"]))
 
 
 # ------------------------------------------------------------------------------------------- export
@@ -439,6 +443,7 @@ def _report(
         },
         "config_yaml": run.config.read_text(encoding="utf-8"),
         "settings": [_report_setting(config, name, rows, summary) for name, rows in settings.items()],
+        "aggregate": summary["aggregate"],
         "decision_names": list(tasks[0].unit.problems[0].decisions),
         "training": [_report_training(config, task, run) for task in tasks],
         "export": {"policy": summary["export"]} if summary["export"] else {},
@@ -503,21 +508,15 @@ def _labelled(what: str, spans: Any) -> list[tuple[str, Any]]:
 
 
 def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str, Any]:
-    """Learning curves over training seeds: mean and 95 % interval at every validation."""
+    """Learning curves over training seeds: interquartile mean and 95 % interval at every validation."""
     table = read_metrics(run.path).to_pylist()
     rows = [row for row in table if row["run"] == task.unit.name]
     slots = sorted({row["slot"] for row in rows if row["name"] == "validation_reward"})
 
     def band(name: str) -> dict[str, list[float]]:
-        estimates = [
-            estimate(np.asarray([r["value"] for r in rows if r["name"] == name and r["slot"] == slot]))
-            for slot in slots
-        ]
-        return {
-            "mean": [e.mean for e in estimates],
-            "low": [e.mean - e.ci95 for e in estimates],
-            "high": [e.mean + e.ci95 for e in estimates],
-        }
+        values = {(row["seed"], row["slot"]): row["value"] for row in rows if row["name"] == name}
+        by_seed = [[values[seed, slot] for slot in slots] for seed in task.unit.seeds]
+        return learning_curve(np.asarray(by_seed)).to_dict()
 
     return {
         "algorithm": task.agent_name,

@@ -68,6 +68,14 @@ def test_the_summary_holds_what_the_table_shows(run):
     assert summary["export"]["decision_agreement"] == 1
 
 
+def test_the_summary_holds_all_settings_together(run):
+    found = json.loads(run.summary.read_text())["aggregate"]
+    assert set(found["references"]) == {"uniform/scenario1", "uniform/steps"}
+    assert found["runs"] == 2
+    assert set(found["improvement"]["trained_ddqn"]) == {"trained_ac"}
+    assert 'id="aggregate-profile"' in run.report.read_text()
+
+
 def test_metrics_have_every_unit_seed_and_round(run):
     rows = read_metrics(run.path).to_pylist()
     seen = {(row["run"], row["seed"], row["round"]) for row in rows if row["name"] == "reward"}

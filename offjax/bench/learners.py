@@ -16,8 +16,10 @@ from offjax.agents import make_agent
 from offjax.agents.specs import Specs
 from offjax.bench import machine
 from offjax.learning.train import GENERATOR
+from offjax.memory import bytes_of, require_fits
 from offjax.replay.experience import Experience
 from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import device_name
 
 SPECS = Specs(observation_size=5, decisions=3)  # paper B's
 BATCH = 4096
@@ -58,7 +60,7 @@ def bench_learners() -> list[Row]:
         MachineError: they do not fit into memory, before anything is measured.
     """
     for learners, width in INDEPENDENT:
-        machine.check_fits(bytes_needed(learners, width), "nothing: this bench has fixed sizes; free some memory")
+        require_fits(f"{learners:,} learners of width {width}", bytes_needed(learners, width))
     limits, rows = machine.measure_limits(), []
     with ProgressReport("bench learners", len(SHARED) + len(INDEPENDENT)) as progress:
         for name, structure in SHARED.items():
@@ -74,7 +76,7 @@ def bytes_needed(learners: int, width: int) -> int:
     """Memory of independent actor-critics."""
     agent = make_agent("ac", hidden=(width, width))
     state = jax.eval_shape(partial(agent.init, specs=SPECS), jax.random.key(0, impl=GENERATOR))
-    return int(SPARE * learners * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)))
+    return int(SPARE * learners * bytes_of(state))
 
 
 def shared(name: str, structure: dict[str, Any], matmul_rate: float, batch: int = BATCH) -> Row:
@@ -102,7 +104,7 @@ def independent(learners: int, width: int, update_rate: float) -> Row:
 def _row(
     name: str, learners: int, batch: int, agent: Any, seconds: float, share: float, limit: str, compile_s: float
 ) -> Row:
-    size, device = parameters(agent), machine.device_name()
+    size, device = parameters(agent), device_name()
     return Row(name, learners, batch, agent.hidden, size, learners / seconds, seconds, share, limit, compile_s, device)
 
 

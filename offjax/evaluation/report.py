@@ -31,6 +31,7 @@ from offjax.evaluation.page import (
     text_of,
     words,
 )
+from offjax.evaluation.report_aggregate import aggregate_section
 from offjax.evaluation.report_setting import (
     BEST_RULE,
     Row,
@@ -61,8 +62,8 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
 
     Args:
         folder: an existing folder, as a rule a run folder.
-        report: plain data: ``title``, ``subtitle``, ``settings``, ``training``, ``export``, ``provenance``,
-            ``config_yaml``, ``decision_names``. What is missing or None is left out or shown as a dash.
+        report: plain data: ``title``, ``subtitle``, ``settings``, ``aggregate``, ``training``, ``export``,
+            ``provenance``, ``config_yaml``, ``decision_names``. What is missing or None is left out or shown as a dash.
 
     Raises:
         MachineError: the file cannot be written.
@@ -78,6 +79,7 @@ def report_html(report: Mapping[str, Any]) -> str:
     title = text_of(report.get("title"), "offjax report")
     sections = [
         *((view.ident, view.title, setting_section(view)) for view in views),
+        ("aggregate", "Over all settings", aggregate_section(as_dict(report.get("aggregate")), _styles(report, views))),
         ("learning", "Learning", learning_section(report, views)),
         ("export", "Export", export_section(report)),
         ("board", "On a board", board_section()),
@@ -106,6 +108,10 @@ def _views(report: Mapping[str, Any]) -> list[SettingView]:
     styles = _learned_styles(report, settings)
     decisions = as_list(report.get("decision_names"))
     return [view_setting(index, setting, decisions, styles) for index, setting in enumerate(settings)]
+
+
+def _styles(report: Mapping[str, Any], views: Sequence[SettingView]) -> dict[str, str]:
+    return _learned_styles(report, [view.data for view in views])
 
 
 def _learned_styles(report: Mapping[str, Any], settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -214,7 +220,7 @@ def learning_section(report: Mapping[str, Any], views: Sequence[SettingView]) ->
     for entry in map(as_dict, as_list(report.get("training"))):
         by_setting.setdefault(words(entry.get("setting")), []).append(entry)
     named = {words(view.data.get("key")): view for view in views}
-    styles = _learned_styles(report, [view.data for view in views])
+    styles = _styles(report, views)
     body = ""
     for index, (key, entries) in enumerate(by_setting.items()):
         title = named[key].title if key in named else key
@@ -231,7 +237,7 @@ def _learning_charts(
     title, reference = words
     seeds = sorted({int(count) for entry in entries if (count := finite(entry.get("seeds")))})
     seed_text = f" of {' or '.join(map(str, seeds))} training seeds" if seeds else ""
-    caption = f"Mean{seed_text} with 95 % intervals."
+    caption = f"Interquartile mean{seed_text} with 95 % bootstrap intervals."
     html = ""
     for quantity, log in (("reward", False), ("regret", True)):
         lines = [_learning_line(entry, quantity, styles) for entry in entries]
@@ -254,7 +260,7 @@ def _learning_charts(
 def _learning_line(entry: Mapping[str, Any], quantity: str, styles: Mapping[str, str]) -> Line:
     values = as_dict(entry.get(quantity))
     name = words(entry.get("algorithm"))
-    columns = [as_list(values.get(part)) for part in ("mean", "low", "high")]
+    columns = [as_list(values.get(part)) for part in ("value", "low", "high")]
     label = words(entry.get("label"), name)
     return charts.curve(label, styles.get(name, "l0"), as_list(entry.get("slot")), *columns)
 

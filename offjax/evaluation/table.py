@@ -1,4 +1,4 @@
-"""The table of a setting, for a terminal."""
+"""The table of a setting, and that of all settings together, for a terminal."""
 
 import math
 from collections.abc import Mapping
@@ -37,6 +37,37 @@ def render(title: str, summary: Mapping[str, Any]) -> Group:
     tables = [_earnings(policies), _whereabouts(policies)]
     tables += [_by_profile(policies)] if "profiles" in policies[0] else []
     return Group(Text(f"\n{title}", style="bold"), note, *tables)
+
+
+def bounded(value: Mapping[str, float], shape: str = ".4f", scale: float = 1.0) -> str:
+    """A statistic and the ends of its interval as ``shape`` formats them; no interval where there is none."""
+    middle, low, high = (f"{value[name] * scale:{shape}}" for name in ("value", "low", "high"))
+    return middle if math.isnan(value["low"]) else f"{middle} [{low}, {high}]"
+
+
+def render_aggregate(found: Mapping[str, Any]) -> Group:
+    """Table of the trained algorithms over all settings, highest interquartile mean first.
+
+    Args:
+        found: from :func:`offjax.evaluation.aggregate.aggregate`, not empty.
+    """
+    rows = sorted(found["algorithms"].items(), key=lambda item: -item[1]["iqm"]["value"])
+    held = ", ".join(sorted(set(found["references"].values())))
+    note = f"scores against: {held}; {found['runs']} runs in each of {len(found['references'])} settings; "
+    note += "95 % stratified bootstrap intervals"
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    heads = ["interquartile mean", "optimality gap"]
+    heads += [f"P(better than {row['label']}) %" for _, row in rows] if len(rows) > 1 else []
+    table.add_column("algorithm", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, row in rows:
+        chances = found["improvement"][name]
+        others = [bounded(chances[other], ".0f", 100) if other in chances else DASH for other, _ in rows]
+        cells = (bounded(row["iqm"]), bounded(row["optimality_gap"], ".1e"), *(others if len(rows) > 1 else ()))
+        table.add_row(row["label"], *cells, style=_style({"kind": "learned"}))
+    left_out = f"; left out: {', '.join(found['left_out'])}" if found["left_out"] else ""
+    return Group(Text("\nover all settings", style="bold"), Text(note + left_out, style="dim"), table)
 
 
 def _style(row: Mapping[str, Any]) -> str:

@@ -117,15 +117,40 @@ def training(noise, key, algorithm, label, start, end):
         "seeds": 5,
         "slot": slots,
         "reward": {
-            "mean": [-0.0112 - value for value in regret],
+            "value": [-0.0112 - value for value in regret],
             "low": [-0.0112 - value - half for value, half in pairs],
             "high": [-0.0112 - value + half for value, half in pairs],
         },
         "regret": {
-            "mean": regret,
+            "value": regret,
             "low": [value - half for value, half in pairs],
             "high": [value + half for value, half in pairs],
         },
+    }
+
+
+def bounds(value, half):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def aggregated(keys):
+    def algorithm(label, score):
+        shares = [1.0, 1.0 if score > 0.95 else 0.4, 0.0]
+        profile = {"value": shares, "low": [1.0, 0.1, 0.0], "high": [1.0, 1.0, 0.2]}
+        return {
+            "label": label,
+            "iqm": bounds(score, 0.01),
+            "optimality_gap": bounds(1 - score, 0.01),
+            "profile": profile,
+        }
+
+    return {
+        "references": dict.fromkeys(keys, "exact"),
+        "left_out": ["class1/scenario2"],
+        "runs": 5,
+        "thresholds": [0.9, 0.95, 1.0],
+        "algorithms": {"ac": algorithm("Actor-critic", 0.93), "ddqn": algorithm("DDQN", 0.98)},
+        "improvement": {"ddqn": {"ac": bounds(0.88, 0.1)}, "ac": {"ddqn": bounds(0.12, 0.1)}},
     }
 
 
@@ -138,6 +163,7 @@ def make_report(settings_count=2):
         "subtitle": "5 training seeds, 20 evaluation seeds, 2,000 slots",
         "decision_names": ["local", "mec", "cloud"],
         "settings": [make_setting(noise, *key) for key in keys],
+        "aggregate": aggregated([key for key, _ in keys]),
         "training": [
             training(noise, key, *rest)
             for key, _ in keys
@@ -159,7 +185,17 @@ def make_report(settings_count=2):
 
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
-SECTIONS = {"headline", "setting-1", "learning", "export", "board", "provenance", "config"}
+SECTIONS = {
+    "headline",
+    "setting-1",
+    "aggregate",
+    "aggregate-profile-figure",
+    "learning",
+    "export",
+    "board",
+    "provenance",
+    "config",
+}
 FIGURES = {f"setting-1-{name}-figure" for name in ("regret", "energy", "decisions", "latency", "drops", "battery")}
 
 
@@ -295,6 +331,23 @@ def test_labels_are_escaped():
     assert page.words.count(nasty) > 5
 
 
+def test_what_holds_over_all_settings_names_its_references_and_sorts_by_score(page):
+    assert "the exact optimum (uniform/scenario1, class3/scenario2)" in page.words
+    assert "Left out, because random decisions are no worse than the reference: class1/scenario2" in page.words
+    assert re.search(r"DDQN 0\.980 0\.970 to 0\.990 0\.020 0\.010 to 0\.030 – 88\s%.*Actor-critic 0\.930", page.words)
+    mixed = make_report()
+    mixed["aggregate"]["references"]["class3/scenario2"] = "best_response"
+    assert "Scores against different references are pooled here." in Page(report_html(mixed)).words
+    assert "Scores against different references" not in page.words
+
+
+def test_one_algorithm_in_one_setting_has_nothing_over_all_settings():
+    report = make_report(1)
+    assert 'id="aggregate"' in report_html(report)
+    del report["aggregate"]["algorithms"]["ac"]
+    assert 'id="aggregate"' not in report_html(report)
+
+
 @pytest.mark.parametrize("empty", [{}, {"settings": None, "training": None, "export": None}, {"settings": [{}]}])
 def test_a_report_without_results_is_still_a_page(empty):
     assert "This run holds no evaluated policy." in Page(report_html(empty)).words
@@ -321,6 +374,7 @@ def test_any_part_may_be_missing(value):
     setting = report["settings"][0]
     setting["policies"] = {name: setting["policies"][name] for name in ("ddqn", "best_fixed_rule")}
     report["training"] = report["training"][:1]
+    report["aggregate"]["algorithms"]["ac"] = {"label": "Actor-critic"}  # fewer pages to draw
     for path in paths_of(report):
         text = report_html(replaced(report, path, value))
         assert not re.search(r"\bnan\b|\binf\b|None", text), path

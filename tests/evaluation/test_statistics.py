@@ -1,10 +1,25 @@
-"""What a user can rely on: the intervals are Student's, and hold what they promise."""
+"""What a user can rely on: the intervals are Student's, and hold what they promise; the rest agrees with rliable."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from offjax.evaluation.statistics import Estimate, estimate, estimate_crossed
+from offjax.evaluation.statistics import (
+    Estimate,
+    bootstrap,
+    estimate,
+    estimate_crossed,
+    interquartile_mean,
+    learning_curve,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+)
+
+RLIABLE = json.loads((Path(__file__).parents[1] / "data/rliable.json").read_text())  # by data/make_rliable.py
 
 
 @pytest.fixture
@@ -76,3 +91,76 @@ def test_the_crossed_interval_covers_at_least_95_percent(rng, policies, seeds, n
 
     coverage = _coverage(draw, estimate_crossed, 2.0, times=2000)
     assert 0.935 <= coverage <= 1.0
+
+
+# ------------------------------------------------------------------- over runs and settings together, as rliable 1.2.0
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return {name: np.asarray(rows) for name, rows in RLIABLE["scores"].items()}
+
+
+def _agrees(found, golden, resolution):
+    """Values exactly; bounds within what 2,000 and 50,000 resamples leave open."""
+    assert np.ravel(found.value) == pytest.approx(golden["value"], rel=1e-12)
+    width = np.maximum(np.subtract(golden["high"], golden["low"]), 1e-12)
+    for mine, theirs in ((found.low, golden["low"]), (found.high, golden["high"])):
+        assert (np.abs(np.ravel(mine) - theirs) <= 0.06 * width + resolution).all()
+
+
+@pytest.mark.parametrize("name", ["ac", "ddqn"])
+def test_statistics_of_one_algorithm_are_those_of_rliable(scores, name):
+    own, cells = scores[name], scores[name].size
+    _agrees(bootstrap(interquartile_mean, own), RLIABLE["iqm"][name], 0)
+    _agrees(bootstrap(optimality_gap, own), RLIABLE["gap"][name], 0)
+    taus = RLIABLE["thresholds"]
+    _agrees(bootstrap(lambda s: performance_profile(s, taus), own), RLIABLE["profile"][name], 1 / cells)
+
+
+def test_the_probability_of_improvement_is_that_of_rliable(scores):
+    found = bootstrap(probability_of_improvement, scores["ac"], scores["ddqn"])
+    _agrees(found, RLIABLE["improvement"], 0.01)
+    back = probability_of_improvement(scores["ddqn"], scores["ac"])
+    assert float(found.value + back) == pytest.approx(1, rel=1e-12)  # so ties count half: there are some
+    assert any(np.intersect1d(*pair).size for pair in zip(scores["ac"].T, scores["ddqn"].T, strict=True))
+
+
+def test_the_learning_curve_is_that_of_rliable():
+    _agrees(learning_curve(np.asarray(RLIABLE["curve_values"])), RLIABLE["curve"], 0.01)
+
+
+def test_by_hand_over_runs_and_settings():
+    """Of 0 .. 9 two are cut at either end; above the target nothing counts; one run of three above 0.5."""
+    assert interquartile_mean(np.arange(10.0).reshape(5, 2)) == 4.5
+    assert optimality_gap(np.array([[0.5], [3.0]])) == 0.25
+    assert performance_profile(np.array([[0.2], [0.5], [0.9]]), [0.5, 0.1]).tolist() == [1 / 3, 1]
+    assert probability_of_improvement(np.array([[1.0], [2.0]]), np.array([[1.0], [0.0]])) == 0.875
+
+
+def test_the_same_seed_gives_the_same_bounds(scores):
+    one, two, other = (bootstrap(interquartile_mean, scores["ac"], seed=seed) for seed in (3, 3, 4))
+    assert one == two
+    assert one != other
+    assert bootstrap(interquartile_mean, scores["ac"][:1]).value == interquartile_mean(scores["ac"][:1])
+    assert np.isnan(bootstrap(interquartile_mean, scores["ac"][:1]).low)
+
+
+def test_settings_of_one_stratum_keep_their_runs_together(rng):
+    """The same policies on twin settings: twice the numbers, not twice the evidence."""
+    once = rng.normal(size=(6, 1))
+    twice = np.repeat(once, 2, axis=1)
+    alone = bootstrap(lambda s: s.mean((0, 1)), once)
+    together = bootstrap(lambda s: s.mean((0, 1)), twice, strata=[0, 0])
+    apart = bootstrap(lambda s: s.mean((0, 1)), twice)
+    assert (together.low, together.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
+    assert apart.high - apart.low < 0.85 * (alone.high - alone.low)  # 1 / sqrt(2) in the mean
+
+
+def test_the_bootstrap_covers_what_a_bootstrap_of_ten_runs_covers(rng):
+    """Ten runs of two settings: 95 % of many, a little less of few, which is known of percentile intervals."""
+    hits = []
+    for _ in range(150):
+        found = bootstrap(lambda s: s.mean((0, 1)), rng.normal(1.0, 2.0, (10, 2)), replicates=200)
+        hits.append(found.low <= 1.0 <= found.high)
+    assert 0.88 <= np.mean(hits) <= 0.98
