@@ -28,12 +28,15 @@ from offjax.config import (
     Nieto2024Config,
     ProblemName,
     ProfileConfig,
+    RangeConfig,
     RedundantLink,
     RunConfig,
     ScenarioConfig,
+    SearchConfig,
     ServerLoad,
     ServerOutages,
     ServersConfig,
+    SweepConfig,
     TaskSetConfig,
     TrainingConfig,
     WorkloadConfig,
@@ -72,6 +75,9 @@ GROUPS += [
     ServersConfig,
     TaskSetConfig,
     WorkloadConfig,
+    SweepConfig,
+    RangeConfig,
+    SearchConfig,
 ]
 
 
