@@ -217,6 +217,28 @@ def _resume(args: argparse.Namespace) -> None:
     _pipeline().resume_run(args.run_folder)
 
 
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file of the sweep")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new run folder (default: runs/NAME)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="override one value, like base.training.seeds=3; may be given again",
+    )
+    _add_device(parser)
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from offjax.config import load_sweep
+
+    config = load_sweep(args.config, args.set)
+    args.run_folder = args.out or Path("runs") / args.config.stem
+    select_device(args.device)
+    import_module("offjax.sweeps.run").sweep_run(config, args.run_folder)
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=Path, metavar="CONFIG|RUN", help="YAML file, or a run folder")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the results to this file")
@@ -374,6 +396,12 @@ COMMANDS = {
         "offjax resume runs/first",
         _add_resume,
         _resume,
+    ),
+    "sweep": Command(
+        "train many agents at many settings, and compare them",
+        "offjax sweep configs/sweeps/lr_seed_grid.yaml --set base.training.seeds=3",
+        _add_sweep,
+        _sweep,
     ),
     "evaluate": Command(
         "compare policies on held-out worlds",

@@ -6,7 +6,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,20 @@ import numpy as np
 from rich.console import Console
 
 from offjax.agents import make_agent
-from offjax.baselines.lookahead import Oracle
 from offjax.building import build_problem, make_scenario
-from offjax.config import Nieto2024Config, RunConfig, config_hash, load_config, to_yaml
+from offjax.config import Nieto2024Config, RunConfig, config_hash, is_sweep, load_config, to_yaml
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
 from offjax.evaluation.aggregate import aggregate
 from offjax.evaluation.report import write_report
-from offjax.evaluation.rollout import Learned, episodes
 from offjax.evaluation.setting import Setting, Trained
 from offjax.evaluation.statistics import learning_curve
 from offjax.evaluation.summary import curves, summarise
 from offjax.evaluation.table import render, render_aggregate
+from offjax.evaluation.validation import Validator
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
-from offjax.learning.train import GENERATOR, Plan, TrainState
+from offjax.learning.keys import Purpose, key_of, keys_of
 from offjax.learning.unit import Unit, UnitState, load_unit, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
@@ -39,21 +37,14 @@ from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance, describe_backend, describe_precision, device_name
 from offjax.schema.manifest import ObservedQuantity, Output
+from offjax.sweeps.run import resume_sweep
+from offjax.sweeps.trials import make_plan
 
 LABELS = {"ddqn": "DDQN", "dqn": "DQN", "ac": "Actor-critic", "a2c": "A2C", "ppo": "PPO"}
 Q_VALUES, PROBABILITIES = Output("q_values", "reward"), Output("probabilities", "1")
 OUTPUTS = {"ddqn": Q_VALUES, "dqn": Q_VALUES, "ac": PROBABILITIES, "a2c": PROBABILITIES, "ppo": PROBABILITIES}
 CURVE_ROWS = (*(f"trained_{name}" for name in LABELS), "best_fixed_rule", "local", "mec", "edge", "cloud", "random")
 SELFTEST_ROWS = 64
-
-
-class Purpose(IntEnum):
-    """What a key is for; every purpose folds its own number into a seed's key."""
-
-    TRAIN = 1
-    VALIDATE = 2
-    EVALUATE = 3
-    SELFTEST = 4
 
 
 @dataclass(frozen=True)
@@ -94,12 +85,7 @@ def build_tasks(config: RunConfig) -> list[Task]:
     """Every unit of a run: each agent in each scenario, all training seeds together."""
     training = config.training
     seeds = tuple(range(training.seed, training.seed + training.seeds))
-    plan = Plan(
-        horizon=config.problem.slots,
-        worlds=training.worlds,
-        independent=training.learners == "independent",
-        points=training.points_per_round,
-    )
+    plan = make_plan(config)
     tasks: list[Task] = []
     for scenario in config.problem.scenarios:
         problem = build_problem(config, scenario, config.problem.devices // training.worlds)
@@ -110,21 +96,13 @@ def build_tasks(config: RunConfig) -> list[Task]:
                 agents=(make_agent(name, **fields.model_dump()),) * len(seeds),
                 problems=(problem,) * len(seeds),
                 seeds=seeds,
-                keys=tuple(jax.random.fold_in(_key(seed, Purpose.TRAIN), place) for seed in seeds),
+                keys=tuple(jax.random.fold_in(key_of(seed, Purpose.TRAIN), place) for seed in seeds),
                 plan=plan,
                 rounds=training.rounds,
                 checkpoint_rounds=training.checkpoint_rounds,
             )
             tasks.append(Task(name, scenario, unit))
     return tasks
-
-
-def _key(seed: int, purpose: Purpose) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), int(purpose))
-
-
-def _keys(first: int, count: int, purpose: Purpose) -> jax.Array:
-    return jax.numpy.stack([_key(seed, purpose) for seed in range(first, first + count)])
 
 
 # ----------------------------------------------------------------------------------------- training
@@ -148,8 +126,10 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
 
 
 def resume_run(folder: Path | str) -> RunFolder:
-    """Continue a run from its newest checkpoints; a finished run is left as it is."""
+    """Continue a run or a sweep from its newest checkpoints; a finished one is left as it is."""
     run = open_run(folder)
+    if is_sweep(run.config):
+        return resume_sweep(run.path)
     if run.summary.is_file():
         Console(stderr=True).print(f"{run.path} is finished; its results are in {run.summary}")
         return run
@@ -188,36 +168,13 @@ def _train(config: RunConfig, task: Task, run: RunFolder) -> UnitState:
         return train_unit(unit, run.path, _validator(config, task), report)
 
 
-def _validator(config: RunConfig, task: Task) -> "Validator | None":
+def _validator(config: RunConfig, task: Task) -> Validator | None:
     devices = config.training.validation_devices
     if not devices:
         return None
     problem = build_problem(config, task.scenario, devices)
-    keys = _keys(config.training.seed, 1, Purpose.VALIDATE)
+    keys = keys_of(config.training.seed, 1, Purpose.VALIDATE)
     return Validator((problem,) * task.unit.members, task.unit, keys)
-
-
-class Validator:
-    """Greedy policies on a small fleet that neither training nor evaluation meets."""
-
-    def __init__(self, problems: Sequence[Any], unit: Unit, keys: jax.Array) -> None:
-        """Validate member k of ``unit`` on ``problems[k]``, one world per key [S]."""
-        self.problems, self.unit, self.keys = problems, unit, keys
-        self._best: dict[int, float] = {}
-
-    def __call__(self, index: int, state: TrainState) -> dict[str, float]:
-        """Reward per device and slot of a member, and its regret to the oracle's."""
-        problem = self.problems[index]
-        if id(problem) not in self._best:
-            self._best[id(problem)] = self._reward(Oracle(jax.numpy.zeros(())), problem)
-        reward = self._reward(Learned(self.unit.agents[index], state.agent, self.unit.plan.independent), problem)
-        return {"reward": reward, "regret": self._best[id(problem)] - reward}
-
-    def _reward(self, policy: Any, problem: Any) -> float:
-        """Reward per device and slot, which is per task where each slot brings one."""
-        slots = self.unit.plan.horizon
-        sums = jax.device_get(episodes(policy, problem, self.keys, slots).reward)
-        return float(sums.sum(dtype=np.float64) / (len(self.keys) * slots * problem.params.devices))
 
 
 # --------------------------------------------------------------------------------------- evaluation
@@ -233,7 +190,7 @@ def evaluate_settings(
         trained: scenario -> name -> trained copies; a policy is compared where it was trained.
     """
     chosen = config.evaluation
-    keys = _keys(chosen.seed, chosen.seeds, Purpose.EVALUATE)
+    keys = keys_of(chosen.seed, chosen.seeds, Purpose.EVALUATE)
     pairs, settings = _settings(config), {}
     with ProgressReport("evaluate", len(pairs)) as progress:
         for mix, scenario in pairs:
@@ -546,7 +503,7 @@ def evaluate(policy: Any, problem: Any, *, seeds: int = 10, slots: int | None = 
     Returns:
         the summary; the policy's own row is ``policy``.
     """
-    keys = _keys(10_000, seeds, Purpose.EVALUATE)
+    keys = keys_of(10_000, seeds, Purpose.EVALUATE)
     horizon = int(problem.horizon) if slots is None else slots
     rows = evaluation.evaluate(problem, keys, horizon, own={"policy": policy})
     return summarise(evaluation.completed(rows))

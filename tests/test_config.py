@@ -31,12 +31,15 @@ from offjax.config import (
     PpoConfig,
     ProblemName,
     ProfileConfig,
+    RangeConfig,
     RedundantLink,
     RunConfig,
     ScenarioConfig,
+    SearchConfig,
     ServerLoad,
     ServerOutages,
     ServersConfig,
+    SweepConfig,
     TaskSetConfig,
     TrainingConfig,
     WorkloadConfig,
@@ -76,6 +79,9 @@ GROUPS += [
     ServersConfig,
     TaskSetConfig,
     WorkloadConfig,
+    SweepConfig,
+    RangeConfig,
+    SearchConfig,
 ]
 
 

@@ -31,6 +31,7 @@ from offjax.config.scenario import (
     ServerOutages,
     load_scenario,
 )
+from offjax.config.sweep import RangeConfig, SearchConfig, SweepConfig, is_sweep, load_sweep, parse_sweep
 
 __all__ = [
     "BUILTIN_SCENARIOS",
@@ -59,9 +60,11 @@ __all__ = [
     "PpoConfig",
     "ProblemName",
     "ProfileConfig",
+    "RangeConfig",
     "RedundantLink",
     "RunConfig",
     "ScenarioConfig",
+    "SearchConfig",
     "ServerLoad",
     "ServerOutages",
     "ServersConfig",
@@ -69,16 +72,20 @@ __all__ = [
     "Shares",
     "Sharing",
     "Slot",
+    "SweepConfig",
     "TaskSetConfig",
     "TrainingConfig",
     "Tree",
     "Width",
     "WorkloadConfig",
     "config_hash",
+    "is_sweep",
     "load_config",
     "load_scenario",
+    "load_sweep",
     "parse_config",
     "parse_override",
+    "parse_sweep",
     "run_model",
     "to_yaml",
 ]

@@ -35,14 +35,19 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     path = Path(path)
     tree = read_tree(path, "config", RunConfig)
     for text in overrides:
-        _apply_override(tree, text)
+        apply_override(tree, *parse_override(text), text)
+    return with_scenarios(tree, path.parent)
+
+
+def with_scenarios(tree: Tree, folder: Path) -> RunConfig:
+    """A checked configuration with the content of the scenario files that it names, looked for in ``folder`` too."""
     config = parse_config(tree)
     used = {f"problem.scenarios.{i}": name for i, name in enumerate(config.problem.scenarios)}
     used |= {f"evaluation.scenarios.{i}": name for i, name in enumerate(config.evaluation.scenarios)}
     files: Tree = {}
     for field, name in used.items():
         if name not in BUILTIN_SCENARIOS:
-            found = config.scenarios.get(name) or load_scenario(name, path.parent, field)
+            found = config.scenarios.get(name) or load_scenario(name, folder, field)
             found.check_horizon(config.problem.slots, name)
             files[name] = found.model_dump()
     return parse_config({**tree, "scenarios": files})
@@ -83,8 +88,8 @@ def parse_override(text: str) -> tuple[list[str], Any]:
     return path, parse_yaml(value, f"--set {key.strip()}")
 
 
-def _apply_override(tree: Tree, text: str) -> None:
-    path, value = parse_override(text)
+def apply_override(tree: Tree, path: Sequence[str], value: Any, text: str) -> None:
+    """Put a value into a tree; ``text`` is what the user wrote."""
     node = tree
     for depth, part in enumerate(path[:-1]):
         if node.get(part) is None:

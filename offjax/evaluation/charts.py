@@ -191,7 +191,7 @@ def line_chart(ident: str, title: str, description: str, lines: Sequence[Line], 
     )
     body = _windows(axes.windows, across) + _y_axis(down, axes.y_label) + _x_axis(across, axes.x_label, HEIGHT, PHONE)
     body += inner + _end_labels(lines, down) + _hovers(lines, across, axes)
-    return Chart(_svg(ident, title, description, body, HEIGHT), _clamp_note(points, down))
+    return Chart(svg(ident, title, description, body, HEIGHT), _clamp_note(points, down))
 
 
 def _value_scale(points: Sequence[Point], log: bool) -> Scale:
@@ -337,7 +337,7 @@ def dot_plot(
     body += "".join(_dot_row(dot, index, scale) for index, dot in enumerate(dots))
     points = [Point(0.0, mean, low, high) for mean, (low, high) in zip(means, ends, strict=True)]
     note = _clamp_note(points, scale).replace("lower edge", "left edge (◂)")
-    return Chart(_svg(ident, title, description, body, height), note)
+    return Chart(svg(ident, title, description, body, height), note)
 
 
 def _ends(value: Interval) -> tuple[float, float]:
@@ -409,7 +409,7 @@ def bar_chart(ident: str, title: str, description: str, bars: Sequence[Bar], par
     height = ROW * len(bars)
     body = _verticals(scale, height) + _x_axis(scale, parts.x_label, height, NARROW)
     body += "".join(_bar_row(bar, index, scale, parts) for index, bar in enumerate(bars))
-    return Chart(_svg(ident, title, description, body, height))
+    return Chart(svg(ident, title, description, body, height))
 
 
 def _bar_row(bar: Bar, index: int, scale: Scale, parts: Parts) -> str:
@@ -444,7 +444,8 @@ def _segment(
     return "".join(parts)
 
 
-def _svg(ident: str, title: str, description: str, body: str, height: float) -> str:
+def svg(ident: str, title: str, description: str, body: str, height: float) -> str:
+    """The frame of a chart, with what a screen reader says of it."""
     return (
         f'<svg role="img" aria-labelledby="{ident}-t {ident}-d" width="100%" height="{height}">'
         f'<title id="{ident}-t">{escape(title)}</title><desc id="{ident}-d">{escape(description)}</desc>'

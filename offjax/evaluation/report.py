@@ -86,13 +86,18 @@ def report_html(report: Mapping[str, Any]) -> str:
         ("provenance", "Provenance", provenance_section(report)),
         ("config", "Configuration", config_section(report)),
     ]
+    return html_page(title, _header(title, report, views), sections)
+
+
+def html_page(title: str, header: str, sections: Sequence[tuple[str, str, str]]) -> str:
+    """A page as text: ready HTML of its header, then every section (id, title, ready HTML) that is not empty."""
     present = [entry for entry in sections if entry[2]]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{title}</title>'
         f"<style>{_asset('report.css')}</style></head><body>"
-        f"{_header(title, report, views)}{_contents(present)}"
+        f"{header}{_contents(present)}"
         f"<main>{''.join(body for _, _, body in present)}</main>"
         f"<script>{_asset('report.js')}</script></body></html>\n"
     )

@@ -55,6 +55,13 @@ class Unit:
     rounds: int  # of plan.round_slots slots
     checkpoint_rounds: int  # rounds between two checkpoints, and between two validations
     chunk: int = 1  # members that one program trains at once
+    own_problems: bool = False  # members differ in their problem
+    devices: tuple[jax.Device, ...] = ()  # that chunks are dealt out to, one by one; by default all on jax's own
+
+    def __post_init__(self) -> None:
+        """Refuse members whose problems differ where only one would be used, with a ValueError."""
+        if not self.own_problems and any(problem is not self.problems[0] for problem in self.problems):
+            raise ValueError(f"{self.name}: members with own problems need own_problems=True")
 
     @property
     def members(self) -> int:
@@ -66,11 +73,6 @@ class Unit:
         """Device-steps of one round of all members."""
         return self.plan.round_slots * self.plan.worlds * self.problems[0].params.devices * self.members
 
-    @property
-    def own_problems(self) -> bool:
-        """Whether members differ in their problem."""
-        return any(problem is not self.problems[0] for problem in self.problems)
-
     @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Indices of the members of each chunk; the last one is filled up with copies of the last member."""
@@ -80,7 +82,7 @@ class Unit:
     @cached_property
     def records(self) -> tuple[tuple[Any, Problem], ...]:
         """The agents and problems of each chunk, stacked where they are."""
-        return tuple(self._records(group) for group in self.groups)
+        return tuple(self.put(place, self._records(group)) for place, group in enumerate(self.groups))
 
     def _records(self, group: tuple[int, ...]) -> tuple[Any, Problem]:
         if self.chunk == 1:
@@ -90,10 +92,12 @@ class Unit:
 
     def start(self) -> UnitState:
         """Fresh states of all members."""
-        return UnitState(tuple(self._start(place) for place in range(len(self.groups))), best=None)
+        return UnitState(tuple(self.start_chunk(place) for place in range(len(self.groups))), best=None)
 
-    def _start(self, place: int) -> TrainState:
+    def start_chunk(self, place: int) -> TrainState:
+        """Fresh states of one chunk."""
         (agent, problem), keys = self.records[place], [self.keys[i] for i in self.groups[place]]
+        keys = self.put(place, keys)
         if self.chunk == 1:
             return train.init(keys[0], agent, problem, self.plan)
         return train.init_many(jnp.stack(keys), agent, problem, self.plan, self.own_problems)
@@ -105,6 +109,14 @@ class Unit:
             return train.train_round(agent, problem, state, self.plan)
         return train.train_rounds(agent, problem, state, self.plan, self.own_problems)
 
+    def put(self, place: int, tree: Any) -> Any:
+        """What a chunk needs, on its device."""
+        return jax.device_put(tree, self.devices[place % len(self.devices)]) if self.devices else tree
+
+    def gathered(self, trees: Sequence[Any]) -> Sequence[Any]:
+        """What chunks have, all on one device."""
+        return [jax.device_put(tree, self.devices[0]) for tree in trees] if self.devices else trees
+
     def member(self, state: UnitState, index: int) -> TrainState:
         """What one member has."""
         place, row = divmod(index, self.chunk)
@@ -113,7 +125,7 @@ class Unit:
 
     def learnt(self, state: UnitState) -> Any:
         """The algorithms' states of all members, stacked [K, ...]."""
-        own = [chunk.agent for chunk in state.chunks]
+        own = self.gathered([chunk.agent for chunk in state.chunks])
         if self.chunk == 1:
             return stack(own)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[: self.members], *own)
@@ -141,9 +153,9 @@ def train_unit(
     log = MetricsLog(folder, unit.name)
     with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints:
         state, done = _first(unit, validate is not None), 0
-        found = checkpoints.restore(_packed(state))
+        found = checkpoints.restore(_packed(unit, state))
         if found is not None:
-            state, done = _unpacked(found[0], len(unit.groups)), int(found[1]["round"])
+            state, done = _unpacked(unit, found[0]), int(found[1]["round"])
         log.drop_from(done)
         with ThreadPoolExecutor(max_workers=min(unit.members, os.cpu_count() or 1)) as pool:
             while done < unit.rounds:
@@ -157,7 +169,7 @@ def train_unit(
                     rows += _last_rows(unit, done, found_now)
                 log.write_round(done - 1, rows)
                 if edge:
-                    checkpoints.save(done, _packed(state), {"round": done, "unit": unit.name})
+                    checkpoints.save(done, _packed(unit, state), {"round": done, "unit": unit.name})
                 report(done, {name: float(np.mean(values)) for name, values in metrics.items()})
     return state
 
@@ -175,8 +187,8 @@ def load_unit(unit: Unit, folder: Path, validated: bool = True) -> tuple[UnitSta
         return None
     assert unit.records  # made here: inside eval_shape they would be traced
     with Checkpoints(path, read_only=True) as checkpoints:
-        found = checkpoints.restore(jax.eval_shape(lambda: _packed(_first(unit, validated))))
-    return None if found is None else (_unpacked(found[0], len(unit.groups)), int(found[1]["round"]))
+        found = checkpoints.restore(jax.eval_shape(lambda: _packed(unit, _first(unit, validated))))
+    return None if found is None else (_unpacked(unit, found[0]), int(found[1]["round"]))
 
 
 def _first(unit: Unit, validated: bool) -> UnitState:
@@ -187,14 +199,15 @@ def _first(unit: Unit, validated: bool) -> UnitState:
     return state.replace(best=Best(unit.learnt(state), lowest, jnp.zeros(unit.members, jnp.int32)))
 
 
-def _packed(state: UnitState) -> Any:
+def _packed(unit: Unit, state: UnitState) -> Any:
     """The chunks stacked: a few large arrays in a checkpoint rather than thousands of small ones."""
-    return {"chunks": stack(state.chunks), "best": state.best}
+    return {"chunks": stack(unit.gathered(state.chunks)), "best": state.best}
 
 
-def _unpacked(packed: Any, chunks: int) -> UnitState:
-    own = tuple(jax.tree.map(lambda leaf, i=place: leaf[i], packed["chunks"]) for place in range(chunks))
-    return UnitState(own, packed["best"])
+def _unpacked(unit: Unit, packed: Any) -> UnitState:
+    places = range(len(unit.groups))
+    own = (jax.tree.map(lambda leaf, i=place: leaf[i], packed["chunks"]) for place in places)
+    return UnitState(tuple(unit.put(place, chunk) for place, chunk in enumerate(own)), packed["best"])
 
 
 def _one_round(

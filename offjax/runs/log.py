@@ -60,7 +60,7 @@ class MetricsLog:
             self.parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.parts, error) from error
-        _write_table(self.parts / f"round-{round_:08d}.parquet", pa.table(columns, schema=SCHEMA))
+        write_table(self.parts / f"round-{round_:08d}.parquet", pa.table(columns, schema=SCHEMA))
 
     def drop_from(self, round_: int) -> None:
         """Forget ``round_`` and all later rounds: a resumed run that starts there writes its own."""
@@ -88,7 +88,7 @@ def read_metrics(folder: str | os.PathLike[str]) -> pa.Table:
 def combine_metrics(folder: str | os.PathLike[str]) -> Path:
     """Write ``metrics.parquet`` from the parts of all runs, which stay; doing it again changes nothing."""
     path = Path(folder) / "metrics.parquet"
-    _write_table(path, _join(_parts(folder)))
+    write_table(path, _join(_parts(folder)))
     return path
 
 
@@ -101,7 +101,8 @@ def _join(parts: Sequence[Path]) -> pa.Table:
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file at once."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())

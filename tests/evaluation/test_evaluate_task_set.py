@@ -19,6 +19,7 @@ from offjax.evaluation import setting as settings
 from offjax.evaluation.metrics import result
 from offjax.evaluation.rollout import episodes_of_many
 from offjax.evaluation.table import render
+from offjax.learning.keys import Purpose, keys_of
 
 SLOTS, DEVICES, SEEDS = 120, 10, 2
 RULES = list(all_rules(3, 3))
@@ -63,7 +64,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def keys():
-    return pipeline._keys(10_000, SEEDS, pipeline.Purpose.EVALUATE)
+    return keys_of(10_000, SEEDS, Purpose.EVALUATE)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,152 @@
+"""Many agents at once: those of one structure form a unit, and a short probe says how many go into one program."""
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from offjax.learning.train import Plan, TrainState
+from offjax.learning.unit import Unit
+from offjax.problems.spec import Problem
+
+FASTER = 1.05  # a larger chunk must be so many times faster to be worth its memory
+SHARE = 0.5  # of the memory that is there: states, and what a program works with
+WORKING = 3  # times a state: the program's own arrays beside it
+
+
+@dataclass(frozen=True)
+class Member:
+    """One agent to train."""
+
+    number: int
+    agent: Any  # the algorithm record
+    problem: Problem
+    key: jax.Array
+    plan: Plan
+    rounds: int
+    checkpoint_rounds: int
+    validated: bool
+
+
+def structure(member: Member) -> Any:
+    """What members must share to be trained by one program; numbers do not count, shapes do."""
+    leaves, treedef = jax.tree.flatten((member.agent, member.problem))
+    shapes = tuple((np.shape(leaf), str(np.asarray(leaf).dtype)) for leaf in leaves)
+    return treedef, shapes, member.plan, member.rounds, member.checkpoint_rounds, member.validated
+
+
+def group(members: Sequence[Member]) -> list[list[Member]]:
+    """Members by structure, in the order of their first ones."""
+    groups: dict[Any, list[Member]] = {}
+    for member in members:
+        groups.setdefault(structure(member), []).append(member)
+    return list(groups.values())
+
+
+def make_unit(name: str, members: Sequence[Member], chunk: int, own_problems: bool) -> Unit:
+    """The unit of members of one structure; several local devices share its chunks."""
+    first, devices = members[0], tuple(jax.local_devices())
+    return Unit(
+        name=name,
+        agents=tuple(member.agent for member in members),
+        problems=tuple(member.problem for member in members),
+        seeds=tuple(member.number for member in members),
+        keys=tuple(member.key for member in members),
+        plan=first.plan,
+        rounds=first.rounds,
+        checkpoint_rounds=first.checkpoint_rounds,
+        chunk=chunk,
+        own_problems=own_problems,
+        devices=devices if len(devices) > 1 else (),
+    )
+
+
+def differ(members: Sequence[Member]) -> bool:
+    """Whether members have different problems."""
+    return any(member.problem is not members[0].problem for member in members)
+
+
+def slices(members: Sequence[Member], chunk: int, parts: int) -> list[Sequence[Member]]:
+    """Members in about ``parts`` runs of whole chunks, so that a slice computes what the whole would."""
+    chunks = -(-len(members) // chunk)
+    size = chunk * -(-chunks // max(parts, 1))
+    return [members[start : start + size] for start in range(0, len(members), size)]
+
+
+# ------------------------------------------------------------------------------------------- chunk
+
+
+def choose_chunk(unit: Unit) -> int:
+    """How many members one program should train at once here: the fastest of a few sizes.
+
+    Each size compiles a program and trains one round twice, as many chunks side by side as there are workers; a
+    larger one is not tried once it no longer pays.
+    """
+    best, best_seconds = 1, float("inf")
+    for chunk in candidates(unit):
+        if best_seconds < float("inf") and not fits(unit, chunk):
+            break
+        seconds = seconds_per_member(replace(unit, chunk=chunk))
+        if seconds * FASTER > best_seconds:
+            break
+        best, best_seconds = chunk, seconds
+    return best
+
+
+def candidates(unit: Unit) -> list[int]:
+    """Sizes that are worth a try, ascending: on a CPU wide networks lose by vmap, narrow ones gain."""
+    width = max(getattr(unit.agents[0], "hidden", (64,)))
+    sizes: tuple[int, ...]
+    if jax.default_backend() != "cpu":
+        sizes = (16, 128, 1024)
+    else:
+        sizes = (8, 32, 128) if width <= 32 else (1, 8) if width <= 128 else (1, 4)
+    largest = -(-unit.members // _workers(unit))
+    return sorted({_even(unit.members, min(size, largest)) for size in sizes})
+
+
+def _even(members: int, chunk: int) -> int:
+    """The size at which as many chunks have the fewest copies to fill the last one up."""
+    return -(-members // -(-members // chunk))
+
+
+def _workers(unit: Unit) -> int:
+    workers = os.cpu_count() or 1 if jax.default_backend() == "cpu" else len(jax.local_devices())
+    return min(unit.members, workers)
+
+
+def fits(unit: Unit, chunk: int) -> bool:
+    """Whether the states of all members and the work on some chunks fit into memory."""
+    assert unit.records
+    state = jax.eval_shape(lambda: replace(unit, chunk=1).start_chunk(0))
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    return each * (unit.members + WORKING * chunk * _workers(unit)) <= SHARE * _available_bytes()
+
+
+def _available_bytes() -> int:
+    """Bytes that are free on the device, or on the host where that is it."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def seconds_per_member(unit: Unit) -> float:
+    """Seconds of a round for each member, some chunks side by side; compilation and first touch aside."""
+    places = range(min(_workers(unit), len(unit.groups)))
+    with ThreadPoolExecutor(max_workers=len(places)) as pool:
+
+        def round_of_all(states: Sequence[TrainState]) -> list[TrainState]:
+            return jax.block_until_ready([state for state, _ in pool.map(unit.step, places, states)])
+
+        first = jax.block_until_ready(unit.step(0, unit.start_chunk(0))[0])
+        states = [first, *(unit.start_chunk(place) for place in places[1:])]
+        states = round_of_all(states)
+        start = time.perf_counter()
+        round_of_all(states)
+        return (time.perf_counter() - start) / (len(places) * unit.chunk)

@@ -1,0 +1,1 @@
+"""Sweeps: many agents at many settings, trained together, compared in one table."""
