@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, SupportsFloat
 
@@ -33,9 +33,7 @@ class MetricRow(NamedTuple):
     value: float
 
 
-def metric_rows(
-    seeds: Sequence[int], slot: int, metrics: Mapping[str, Sequence[SupportsFloat]]
-) -> list[MetricRow]:
+def metric_rows(seeds: Sequence[int], slot: int, metrics: Mapping[str, Sequence[SupportsFloat]]) -> list[MetricRow]:
     """Rows of the ``metrics`` of all ``seeds`` at one ``slot``; each metric has one value per seed."""
     return [
         MetricRow(seed, slot, name, float(value))
@@ -85,6 +83,12 @@ class MetricsLog:
     def read(self) -> pa.Table:
         """The rows of all rounds so far, in the order of rounds."""
         return _join(self._rounds())
+
+    def rounds(self) -> Iterator[tuple[int, list[MetricRow]]]:
+        """Every round so far with its rows, in order."""
+        for part in self._rounds():
+            rows = _read_table(part).select(MetricRow._fields).to_pylist()
+            yield int(part.stem.removeprefix("round-")), [MetricRow(**row) for row in rows]
 
     def _rounds(self) -> list[Path]:
         return sorted(self.parts.glob("round-*.parquet"))
