@@ -15,6 +15,7 @@ from offjax.learning.train import TrainState
 from offjax.problems.spec import Problem
 from offjax.runs.checkpoint import Checkpoints
 from offjax.runs.log import MetricsLog, metric_rows
+from offjax.runs.loggers import Loggers
 
 Validate = Callable[[Sequence[TrainState]], Mapping[str, Sequence[float]]]
 Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the seeds
@@ -50,7 +51,11 @@ class Unit:
 
 
 def train_unit(
-    unit: Unit, folder: Path, validate: Validate, report: Report = lambda done, metrics: None
+    unit: Unit,
+    folder: Path,
+    validate: Validate,
+    report: Report = lambda done, metrics: None,
+    loggers: Sequence[str] = (),
 ) -> tuple[TrainState, ...]:
     """Train a unit to its end, from its newest checkpoint if it has one.
 
@@ -62,17 +67,20 @@ def train_unit(
         folder: of the run; checkpoints go to ``checkpoints/NAME``, metrics to ``metrics/NAME``.
         validate: metrics of the greedy policies, one value per seed.
         report: called after every round with the rounds done and some of its metrics.
+        loggers: names of optional loggers, see :mod:`offjax.runs.loggers`.
 
     Returns:
         the final states, one per seed.
     """
-    log = MetricsLog(folder, unit.name)
-    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints:
+    log, others = MetricsLog(folder, unit.name), Loggers(loggers, folder, unit.name)
+    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints, others:
         states, done = unit.start(), 0
         found = checkpoints.restore(states)
         if found is not None:
             states, done = found[0], int(found[1]["round"])
         log.drop_from(done)
+        if done < unit.rounds:
+            others.start(done)
         with ThreadPoolExecutor(max_workers=min(len(states), os.cpu_count() or 1)) as pool:
             while done < unit.rounds:
                 results = _one_round(unit, states, pool)
@@ -82,7 +90,9 @@ def train_unit(
                 edge = done % unit.checkpoint_rounds == 0 or done == unit.rounds
                 if edge:
                     metrics = metrics | {f"validation_{name}": row for name, row in validate(states).items()}
-                log.write_round(done - 1, metric_rows(unit.seeds, done * unit.round_slots, metrics))
+                rows = metric_rows(unit.seeds, done * unit.round_slots, metrics)
+                log.write_round(done - 1, rows)
+                others.write_round(done - 1, rows)
                 if edge:
                     checkpoints.save(done, states, {"round": done, "unit": unit.name})
                 report(done, {name: float(np.mean(values)) for name, values in metrics.items()})
