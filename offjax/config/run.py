@@ -1,6 +1,6 @@
 """Everything that a run depends on, and what its groups demand of each other."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,6 +10,8 @@ from offjax.config.plain_errors import keys
 from offjax.config.problem import Mix, Nieto2024Config
 from offjax.config.scenario import BUILTIN_SCENARIOS, ScenarioConfig, load_scenario
 from offjax.errors import ConfigError
+
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 class TrainingConfig(Record):
@@ -29,6 +31,11 @@ class TrainingConfig(Record):
         0,
         10_000_000,
         "devices: the validation fleet, a multiple of devices_per_cell (0 = no validation)",
+    )
+    loggers: Annotated[tuple[LoggerName, ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="a list of tensorboard, wandb and mlflow, each once: where the metrics go beside the console and "
+        "metrics.parquet; each is an extra (empty: nowhere)",
     )
 
 
