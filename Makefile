@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 PEERS := .venv-peers
+LOGGERS := .venv-loggers
 
 .PHONY: demo test test-ci test-all lint format lock clean
 
@@ -16,8 +17,9 @@ test: $(VENV)/.ready lint
 test-ci: $(VENV)/.ready $(CLIENTS)/.ready
 	$(BIN)/pytest -m ci -n 0
 
-test-all: test test-ci $(PEERS)/.ready
+test-all: test test-ci $(PEERS)/.ready $(LOGGERS)/.ready
 	$(BIN)/pytest -m slow -n 2
+	$(LOGGERS)/bin/pytest -n 0 tests/test_loggers.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
@@ -33,6 +35,7 @@ lock: $(VENV)/.ready
 	$(BIN)/pip install uv
 	$(BIN)/uv pip compile pyproject.toml --extra test --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra clients --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-clients.lock
+	$(BIN)/uv pip compile pyproject.toml --extra test --extra tensorboard --extra wandb --extra mlflow --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements-loggers.lock
 	# Libraries for a GPU are left to the build of torch that is installed: one for a CPU has none.
 	$(BIN)/uv pip compile pyproject.toml --extra peers --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet | grep -vE '^(nvidia|cuda|triton)' > requirements-peers.lock
 
@@ -55,5 +58,11 @@ $(PEERS)/.ready: requirements-peers.lock pyproject.toml
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+$(LOGGERS)/.ready: requirements-loggers.lock pyproject.toml
+	test -x $(LOGGERS)/bin/python || $(PYTHON) -m venv $(LOGGERS)
+	$(LOGGERS)/bin/pip install --quiet --disable-pip-version-check -r requirements-loggers.lock
+	$(LOGGERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(PEERS) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(LOGGERS) .pytest_cache .mypy_cache .ruff_cache *.egg-info

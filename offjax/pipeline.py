@@ -34,6 +34,7 @@ from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
+from offjax.runs.loggers import check_loggers
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance, describe_backend, describe_precision, device_name
 from offjax.schema.manifest import ObservedQuantity, Output
@@ -117,8 +118,9 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
 
     Raises:
         ConfigError: ``out`` is not empty.
-        MachineError: the disk refuses.
+        MachineError: the disk refuses, or a logger is not installed.
     """
+    check_loggers(config.training.loggers)
     tasks = build_tasks(config)  # before anything is written: what cannot be built leaves no folder
     _check_worlds(config)
     run = create_run(out, to_yaml(config), collect_provenance())
@@ -134,6 +136,7 @@ def resume_run(folder: Path | str) -> RunFolder:
         Console(stderr=True).print(f"{run.path} is finished; its results are in {run.summary}")
         return run
     config = load_config(run.config)
+    check_loggers(config.training.loggers)
     return _carry_out(config, run, build_tasks(config))
 
 
@@ -165,7 +168,7 @@ def _train(config: RunConfig, task: Task, run: RunFolder) -> UnitState:
             shown = {name: metrics[name] for name in ("reward", "validation_regret") if name in metrics}
             progress.advance(unit.round_steps, shown)
 
-        return train_unit(unit, run.path, _validator(config, task), report)
+        return train_unit(unit, run.path, _validator(config, task), report, config.training.loggers)
 
 
 def _validator(config: RunConfig, task: Task) -> Validator | None:

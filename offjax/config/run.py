@@ -11,6 +11,8 @@ from offjax.config.problem import Mix, Nieto2024Config
 from offjax.config.scenario import BUILTIN_SCENARIOS, ScenarioConfig, load_scenario
 from offjax.errors import ConfigError
 
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
+
 
 class TrainingConfig(Record):
     """How long is trained, on how many worlds, with how many independent seeds."""
@@ -36,6 +38,11 @@ class TrainingConfig(Record):
         0,
         10_000_000,
         "devices: the validation fleet, a multiple of devices_per_cell (0 = no validation)",
+    )
+    loggers: Annotated[tuple[LoggerName, ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="a list of tensorboard, wandb and mlflow, each once: where the metrics go beside the console and "
+        "metrics.parquet; each is an extra (empty: nowhere)",
     )
 
 

@@ -22,6 +22,7 @@ from offjax.learning.train import Plan, TrainState
 from offjax.problems.spec import Problem
 from offjax.runs.checkpoint import Checkpoints
 from offjax.runs.log import MetricRow, MetricsLog
+from offjax.runs.loggers import Loggers
 
 Validate = Callable[[int, TrainState], Mapping[str, float]]  # index and state of a member
 Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the members
@@ -137,7 +138,11 @@ def stack(trees: Sequence[Any]) -> Any:
 
 
 def train_unit(
-    unit: Unit, folder: Path, validate: Validate | None = None, report: Report = lambda done, metrics: None
+    unit: Unit,
+    folder: Path,
+    validate: Validate | None = None,
+    report: Report = lambda done, metrics: None,
+    loggers: Sequence[str] = (),
 ) -> UnitState:
     """Train a unit to its end, from its newest checkpoint if it has one.
 
@@ -149,14 +154,17 @@ def train_unit(
         folder: of the run; checkpoints go to ``checkpoints/NAME``, metrics to ``metrics/NAME``.
         validate: metrics of the greedy policy of a member; with ``reward`` among them the best policies are kept.
         report: called after every round with the rounds done and some of its metrics.
+        loggers: names of optional loggers, see :mod:`offjax.runs.loggers`.
     """
-    log = MetricsLog(folder, unit.name)
-    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints:
+    log, others = MetricsLog(folder, unit.name), Loggers(loggers, folder, unit.name)
+    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints, others:
         state, done = _first(unit, validate is not None), 0
         found = checkpoints.restore(_packed(unit, state))
         if found is not None:
             state, done = _unpacked(unit, found[0]), int(found[1]["round"])
         log.drop_from(done)
+        if done < unit.rounds:
+            others.start(done)
         with ThreadPoolExecutor(max_workers=min(unit.members, os.cpu_count() or 1)) as pool:
             while done < unit.rounds:
                 chunks, metrics = _one_round(unit, state.chunks, pool)
@@ -168,6 +176,7 @@ def train_unit(
                     metrics |= {name: values[:, None] for name, values in found_now.items()}
                     rows += _last_rows(unit, done, found_now)
                 log.write_round(done - 1, rows)
+                others.write_round(done - 1, rows)
                 if edge:
                     checkpoints.save(done, _packed(unit, state), {"round": done, "unit": unit.name})
                 report(done, {name: float(np.mean(values)) for name, values in metrics.items()})

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,12 @@ class MetricsLog:
     def read(self) -> pa.Table:
         """The rows of all rounds so far, in the order of rounds."""
         return _join(self._rounds())
+
+    def rounds(self) -> Iterator[tuple[int, list[MetricRow]]]:
+        """Every round so far with its rows, in order."""
+        for part in self._rounds():
+            rows = _read_table(part).select(MetricRow._fields).to_pylist()
+            yield int(part.stem.removeprefix("round-")), [MetricRow(**row) for row in rows]
 
     def _rounds(self) -> list[Path]:
         return sorted(self.parts.glob("round-*.parquet"))
