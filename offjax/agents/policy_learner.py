@@ -1,6 +1,7 @@
 """What the learners of a policy and a value share: networks, decisions, Adam steps; each adds its own loss."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from offjax.agents import common
 from offjax.agents.common import Scalar
 from offjax.agents.networks import ACTIVATIONS, MLP, Layer, Params, apply_mlp, init_mlp, mlp_layers
 from offjax.agents.normaliser import Normaliser, fold, make_normaliser, normalise
+from offjax.agents.returns import advantages
 from offjax.agents.specs import Specs
 from offjax.replay.experience import Experience
 
@@ -151,3 +153,47 @@ class PolicyLearner:
             "td_error": common.masked_mean(jnp.abs(target - value), valid) / self.reward_scale,
             "value": common.masked_mean(value, valid) / self.reward_scale,
         }
+
+
+@struct.dataclass
+class RolloutLearner(PolicyLearner):
+    """A learner of a policy that updates once per rollout, from advantages over its rows in the order of time."""
+
+    replays: ClassVar[bool] = False
+    sequential: ClassVar[bool] = True
+
+    adam_eps: Scalar = 1e-5
+    """Adam's epsilon (guess; public configurations of A2C and PPO)."""
+    max_grad_norm: Scalar = 0.5
+    """Global norm at which each network's gradient is clipped, 0 = none (guess; public configurations)."""
+    entropy_coefficient: Scalar = 0.01
+    """Weight of the entropy bonus, per nat (both sources, Atari)."""
+    learning_rate: Scalar = 3e-4
+    """Adam's step of every network."""
+    value_coefficient: Scalar = 0.5
+    """Weight of the value loss (guess; public configurations); with separate networks Adam all but undoes it."""
+    gae_lambda: Scalar = 0.95
+    """Decay of the advantage's sum over later decisions; 1 = n-step advantages."""
+    rollout_slots: int = struct.field(pytree_node=False, default=25)
+    """Slots between two updates."""
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible structure with a ConfigError."""
+        super().__post_init__()
+        common.require_positive("rollout_slots", self.rollout_slots)
+
+    def learning_rates(self) -> dict[str, Scalar]:
+        """Adam's step of each kind of network."""
+        return dict.fromkeys(("actor", "critic", "joint"), self.learning_rate)
+
+    def judge(
+        self, params: dict[str, Params], rollout: Experience
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Logits ``[T, B, A]``, values, advantages and value targets ``[T, B]`` of a rollout as the networks see it.
+
+        Advantages and targets are constants to the gradient.
+        """
+        logits, value = self.heads(params, rollout.observation)
+        _, next_value = self.heads(params, rollout.next_observation)
+        advantage = advantages(value, next_value, rollout, self.gamma, self.gae_lambda)
+        return logits, value, advantage, advantage + jax.lax.stop_gradient(value)

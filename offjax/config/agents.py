@@ -55,25 +55,28 @@ class AcConfig(_PolicyConfig):
     joint_learning_rate: float = positive(1e-4, 1.0, "(per update): Adam's step size of a joint network")
 
 
-class A2cConfig(_PolicyConfig):
-    """Actor and critic, one update per rollout."""
-
-    max_grad_norm: float = real(0.5, 0.0, 1e9, "(global norm): gradients are clipped to it (0 = no clipping)")
-    learning_rate: float = positive(7e-4, 1.0, "(per update): Adam's step size")
-    value_coefficient: float = real(0.5, 0.0, 1e6, "(factor): the value's part of the loss")
-    gae_lambda: float = real(1.0, 0.0, 1.0, "(per decision): the decay of later errors in an advantage")
-    rollout_slots: int = _rollout_slots(5, "")
-
-
-class PpoConfig(_PolicyConfig):
-    """Actor and critic, some epochs of clipped updates per rollout."""
+class _RolloutConfig(_PolicyConfig):
+    """Learns once per rollout."""
 
     max_grad_norm: float = real(0.5, 0.0, 1e9, "(global norm): gradients are clipped to it (0 = no clipping)")
     learning_rate: float = positive(3e-4, 1.0, "(per update): Adam's step size")
     value_coefficient: float = real(0.5, 0.0, 1e6, "(factor): the value's part of the loss")
     gae_lambda: float = real(0.95, 0.0, 1.0, "(per decision): the decay of later errors in an advantage")
-    clip_range: float = real(0.2, 0.0, 1e6, "(ratio): how far a decision's probability may move and still gain")
     rollout_slots: int = _rollout_slots(25, "")
+
+
+class A2cConfig(_RolloutConfig):
+    """Actor and critic, one update per rollout."""
+
+    learning_rate: float = positive(7e-4, 1.0, "(per update): Adam's step size")
+    gae_lambda: float = real(1.0, 0.0, 1.0, "(per decision): the decay of later errors in an advantage")
+    rollout_slots: int = _rollout_slots(5, "")
+
+
+class PpoConfig(_RolloutConfig):
+    """Actor and critic, some epochs of clipped updates per rollout."""
+
+    clip_range: float = positive(0.2, 1e6, "(ratio): how far a decision's probability may move and still gain")
     epochs: int = whole(4, 1, 1000, "epochs: how often a rollout is gone through")
     minibatches: int = whole(4, 1, 1_000_000, "minibatches: the parts of a rollout, one update each")
 

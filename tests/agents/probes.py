@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from offjax.agents.specs import Specs
+from offjax.learning import train
 from offjax.replay.experience import Experience
 
 GAMMA = 0.5
@@ -18,7 +20,7 @@ OBSERVERS = 64
 
 @struct.dataclass
 class Probe:
-    """A problem of two states and two decisions; every experience starts in a random state."""
+    """A problem of two states and two decisions."""
 
     observation: jax.Array  # [state, F]
     reward: jax.Array  # [state, decision]
@@ -56,30 +58,47 @@ BEST_DECISION = {
 STACKED = jax.tree.map(lambda *tables: jnp.stack(tables), *PROBES.values())
 
 
-def experience(agent, state, probe: Probe, key: jax.Array) -> Experience:
-    """One exploring experience of each of the observers, [OBSERVERS, ...]."""
-    place_key, act_key = jax.random.split(key)
-    place = jax.random.randint(place_key, (OBSERVERS,), 0, 2)
-    observation = probe.observation[place]
-    decision = agent.act(state, observation, act_key, explore=True)
-    return Experience(
-        observation=observation,
-        decision=decision,
-        reward=probe.reward[place, decision],
-        next_observation=probe.observation[probe.next_state[place]],
-        terminated=probe.terminated[place],
-        valid=jnp.ones((OBSERVERS,), bool),
-    )
+def rollout(agent, state, probe: Probe, key: jax.Array) -> Experience:
+    """Some slots of the observers, [agent.rollout_slots, OBSERVERS, ...]; a fifth of the rows is trash, not valid.
+
+    A row follows the valid one before it, from a random state after a termination.
+    """
+
+    def slot(place, slot_key):
+        place_key, act_key, gap_key = jax.random.split(slot_key, 3)
+        valid = jax.random.uniform(gap_key, (OBSERVERS,)) > 0.2
+        observation = probe.observation[place]
+        decision = agent.act(state, observation, act_key, explore=True)
+        row = Experience(
+            observation=observation,
+            decision=decision,
+            reward=jnp.where(valid, probe.reward[place, decision], jnp.nan),
+            next_observation=probe.observation[probe.next_state[place]],
+            terminated=probe.terminated[place],
+            valid=valid,
+        )
+        fresh = jax.random.randint(place_key, (OBSERVERS,), 0, 2)
+        after = jnp.where(probe.terminated[place], fresh, probe.next_state[place])
+        return jnp.where(valid, after, place), row
+
+    start_key, slots_key = jax.random.split(key)
+    start = jax.random.randint(start_key, (OBSERVERS,), 0, 2)
+    return jax.lax.scan(slot, start, jax.random.split(slots_key, agent.rollout_slots))[1]
 
 
-@partial(jax.jit, static_argnames=("learn", "start", "steps"))
-def train_on_probes(agent, learn, start, key: jax.Array, steps: int):
-    """Carries after ``steps`` of ``learn(agent, carry, probe, key) -> carry``, one per probe of STACKED."""
+@partial(jax.jit, static_argnames=("rollouts",))
+def train_on_probes(agent, key: jax.Array, rollouts: int):
+    """States of ``agent`` after some rollouts on each probe of STACKED, learnt from as in the learning room."""
+    plan = train.Plan(horizon=1, worlds=1)
+    specs = Specs(1, 2)
 
-    def train(probe):
+    def train_on(probe):
         def step(carry, step_key):
-            return learn(agent, carry, probe, step_key), None
+            act_key, learn_key = jax.random.split(step_key)
+            rows = jax.tree.map(lambda leaf: leaf[:, None], rollout(agent, carry[0], probe, act_key))
+            return train.learn(agent, plan, *carry, rows, learn_key)[:2], None
 
-        return jax.lax.scan(step, start(agent, key), jax.random.split(key, steps))[0]
+        start = (agent.init(key, specs), agent.memory(specs) if agent.replays else None)
+        return jax.lax.scan(step, start, jax.random.split(key, rollouts))[0][0]
 
-    return jax.vmap(train)(STACKED)
+    return jax.vmap(train_on)(STACKED)

@@ -150,3 +150,26 @@ def test_open_transitions_of_a_renewed_world_are_dropped(begin, problem):
     busy = np.asarray(early.transitions.under_way)
     assert busy.any(axis=1).all()
     np.testing.assert_array_equal(renewed.transitions.under_way, [busy[0], np.zeros(DEVICES, bool)])
+
+
+# --------------------------------------------------------------------------------- a learner for every device
+
+OWN = train.Plan(HORIZON, WORLDS, independent=True)
+FEW = 4
+
+
+def test_every_device_has_a_learner_that_only_it_teaches(key):
+    """PPO on four devices, of which the last never gets a task."""
+    agent = make_agent("ppo", hidden=(4,), rollout_slots=10, epochs=1, minibatches=2, normalise_observations=True)
+    few = nieto2024.make("text", "scenario1", "uniform", devices=FEW)
+    workload = few.params.workload.replace(arrivals=periodic(1, [-1000, -1000, -1000, 10_000]))
+    few = few.replace(params=few.params.replace(workload=workload))
+    before = plain(train.init(key, agent, few, OWN).agent)
+    after, metrics = train.train_round(agent, few, train.init(key, agent, few, OWN), OWN)
+    learnt = plain(after.agent)
+    own = [jax.tree.map(lambda leaf, device=device: leaf[device], (before, learnt)) for device in range(FEW)]
+    assert same(*own[3])
+    assert not any(same(*own[device]) for device in range(3))
+    assert not same(own[0][1].params, own[1][1].params)
+    assert learnt.normaliser.count.tolist() == [HALF * WORLDS] * 3 + [0]
+    assert float(metrics["experiences"][0]) == 10 * WORLDS * 3 / FEW  # the mean over learners

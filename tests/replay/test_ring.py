@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offjax.replay.experience import Experience
-from offjax.replay.ring import add, make_ring, sample
+from offjax.replay.ring import add, make_ring, prioritise, sample, sample_prioritised
 
 CAPACITY, ROWS, BATCHES = 7, 4, 6
 masks = st.lists(st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), min_size=BATCHES, max_size=BATCHES)
@@ -87,3 +87,57 @@ def test_batch_of_the_capacity_fits_and_a_larger_one_is_refused():
 def test_ring_of_nothing_is_refused():
     with pytest.raises(ValueError, match="capacity"):
         make_ring(0, 2)
+
+
+# ------------------------------------------------------------------------------------- prioritised, Schaul et al.
+
+DRAWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def prioritised():
+    """Five of seven slots filled, with priorities 1 2 3 4 10; none for the last, which is never drawn."""
+    ring = add(make_ring(CAPACITY, 2, prioritised=True), _batch(0, [True] * 5))
+    fresh = jnp.array([1.0, 2.0, 3.0, 4.0, 10.0])
+    return ring.replace(priority=prioritise(ring.priority, jnp.arange(5), fresh, jnp.ones(5, bool)))
+
+
+def test_samples_are_in_proportion_to_the_priorities(prioritised):
+    drawn, slots = sample_prioritised(prioritised, jax.random.key(0), DRAWS, 0.4)
+    share = np.bincount(slots, minlength=CAPACITY) / DRAWS
+    np.testing.assert_allclose(share, np.array([1, 2, 3, 4, 10, 0, 0]) / 20, atol=0.015)
+    np.testing.assert_array_equal(drawn.decision, slots)  # whole experiences, of these slots
+    assert drawn.valid.all()
+
+
+def test_fully_corrected_a_weighted_mean_is_that_of_the_memory(prioritised):
+    drawn, _ = sample_prioritised(prioritised, jax.random.key(0), DRAWS, 1.0)
+    assert np.mean(drawn.reward) == pytest.approx(60 / 20, abs=0.05)  # 0 1 2 3 4 by their priorities
+    assert np.average(drawn.reward, weights=drawn.weight) == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("correction", [0.0, 0.4, 1.0])
+def test_weights_are_those_of_the_paper(prioritised, correction):
+    """w = (N P(i)) ^ -beta, over the largest of the batch (section 3.4)."""
+    drawn, slots = sample_prioritised(prioritised, jax.random.key(1), 50, correction)
+    chance = np.array([1, 2, 3, 4, 10]) / 20
+    weight = (5 * chance[np.array(slots)]) ** -correction
+    np.testing.assert_allclose(drawn.weight, weight / weight.max(), rtol=1e-5)
+
+
+def test_new_rows_get_the_highest_priority(prioritised):
+    after = add(prioritised, _batch(5, [True, False, True, True]))
+    assert after.priority.tolist() == [10.0, 2.0, 3.0, 4.0, 10.0, 10.0, 10.0]
+    assert add(make_ring(3, 2, prioritised=True), _batch(0, [True, True])).priority.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_only_valid_rows_are_given_another_priority():
+    before = jnp.arange(1.0, 5.0)
+    after = prioritise(before, jnp.array([3, 0]), jnp.array([9.0, 8.0]), jnp.array([True, False]))
+    assert after.tolist() == [1.0, 2.0, 3.0, 9.0]
+
+
+def test_an_empty_prioritised_memory_gives_nothing_valid():
+    drawn, _ = sample_prioritised(make_ring(4, 2, prioritised=True), jax.random.key(0), 3, 0.4)
+    assert not drawn.valid.any()
+    assert np.isfinite(drawn.weight).all()

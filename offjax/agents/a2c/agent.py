@@ -5,17 +5,15 @@ from typing import ClassVar
 import jax
 from flax import struct
 
-from offjax.agents import common
 from offjax.agents.a2c.losses import a2c_loss
 from offjax.agents.common import Scalar
 from offjax.agents.networks import Params
-from offjax.agents.policy_learner import Metrics, PolicyLearner, PolicyState
-from offjax.agents.returns import advantages
+from offjax.agents.policy_learner import Metrics, PolicyState, RolloutLearner
 from offjax.replay.experience import Experience
 
 
 @struct.dataclass
-class A2C(PolicyLearner):
+class A2C(RolloutLearner):
     """Advantage actor-critic: rollouts of ``rollout_slots`` slots, n-step advantages or GAE, one update each.
 
     Numbers are leaves (sweep them with ``vmap``), structure is static. The source trains Atari players with one
@@ -23,39 +21,17 @@ class A2C(PolicyLearner):
     """
 
     name: ClassVar[str] = "a2c"
-    replays: ClassVar[bool] = False
-    sequential: ClassVar[bool] = True
 
-    adam_eps: Scalar = 1e-5
-    """Adam's epsilon (guess; public configurations of A2C and PPO)."""
-    max_grad_norm: Scalar = 0.5
-    """Global norm at which each network's gradient is clipped, 0 = none (guess; public configurations)."""
-    entropy_coefficient: Scalar = 0.01
-    """Weight of the entropy bonus, per nat (the source, section 5.1)."""
     learning_rate: Scalar = 7e-4
     """Adam's step of every network (guess; public configurations)."""
-    value_coefficient: Scalar = 0.5
-    """Weight of the value loss (guess; public configurations); with separate networks Adam all but undoes it."""
     gae_lambda: Scalar = 1.0
     """Decay of the advantage's sum over later decisions; 1 = the n-step advantage of the source."""
     rollout_slots: int = struct.field(pytree_node=False, default=5)
     """Slots between two updates (the source's t_max)."""
 
-    def __post_init__(self) -> None:
-        """Refuse an impossible structure with a ConfigError."""
-        super().__post_init__()
-        common.require_positive("rollout_slots", self.rollout_slots)
-
-    def learning_rates(self) -> dict[str, Scalar]:
-        """Adam's step of each kind of network."""
-        return dict.fromkeys(("actor", "critic", "joint"), self.learning_rate)
-
     def objective(self, params: dict[str, Params], rollout: Experience) -> tuple[jax.Array, Metrics]:
         """The loss of a rollout ``[T, B, ...]`` as the networks see it, and its metrics."""
-        logits, value = self.heads(params, rollout.observation)
-        _, next_value = self.heads(params, rollout.next_observation)
-        advantage = advantages(value, next_value, rollout, self.gamma, self.gae_lambda)
-        target = jax.lax.stop_gradient(advantage + value)
+        logits, value, advantage, target = self.judge(params, rollout)
         loss, metrics = a2c_loss(
             logits, value, rollout, advantage, target, self.value_coefficient, self.entropy_coefficient
         )

@@ -9,15 +9,14 @@ from flax import struct
 from offjax.agents import common
 from offjax.agents.common import Scalar
 from offjax.agents.networks import Params
-from offjax.agents.policy_learner import Metrics, PolicyLearner, PolicyState
+from offjax.agents.policy_learner import Metrics, PolicyState, RolloutLearner
 from offjax.agents.policy_losses import log_probability
 from offjax.agents.ppo.losses import Rows, ppo_loss, standardised
-from offjax.agents.returns import advantages
 from offjax.replay.experience import Experience, merge_slots
 
 
 @struct.dataclass
-class PPO(PolicyLearner):
+class PPO(RolloutLearner):
     """PPO with the clipped objective and GAE; the value loss is not clipped.
 
     Numbers are leaves (sweep them with ``vmap``), structure is static. A ratio compares with the policy at the
@@ -26,19 +25,9 @@ class PPO(PolicyLearner):
     """
 
     name: ClassVar[str] = "ppo"
-    replays: ClassVar[bool] = False
-    sequential: ClassVar[bool] = True
 
-    adam_eps: Scalar = 1e-5
-    """Adam's epsilon (guess; public configurations)."""
-    max_grad_norm: Scalar = 0.5
-    """Global norm at which each network's gradient is clipped, 0 = none (guess; public configurations)."""
-    entropy_coefficient: Scalar = 0.01
-    """Weight of the entropy bonus, per nat (the source, table 5)."""
     learning_rate: Scalar = 3e-4
     """Adam's step of every network (the source, table 3)."""
-    value_coefficient: Scalar = 0.5
-    """Weight of the value loss (guess; public configurations); with separate networks Adam all but undoes it."""
     gae_lambda: Scalar = 0.95
     """Decay of the advantage's sum over later decisions (the source, table 3)."""
     clip_range: Scalar = 0.2
@@ -53,24 +42,18 @@ class PPO(PolicyLearner):
     def __post_init__(self) -> None:
         """Refuse an impossible structure with a ConfigError."""
         super().__post_init__()
-        for field in ("rollout_slots", "epochs", "minibatches"):
+        for field in ("epochs", "minibatches"):
             common.require_positive(field, getattr(self, field))
-
-    def learning_rates(self) -> dict[str, Scalar]:
-        """Adam's step of each kind of network."""
-        return dict.fromkeys(("actor", "critic", "joint"), self.learning_rate)
 
     def rows(self, params: dict[str, Params], rollout: Experience) -> Rows:
         """What a rollout ``[T, B, ...]``, as the networks see it, teaches under ``params``: rows ``[T B]``."""
-        logits, value = self.heads(params, rollout.observation)
-        _, next_value = self.heads(params, rollout.next_observation)
-        advantage = advantages(value, next_value, rollout, self.gamma, self.gae_lambda)
+        logits, _, advantage, target = self.judge(params, rollout)
         rows = Rows(
             observation=rollout.observation,
             decision=rollout.decision,
             log_probability=log_probability(logits, rollout.decision),
             advantage=standardised(advantage, rollout.valid),
-            target=advantage + value,
+            target=target,
             valid=rollout.valid,
         )
         return merge_slots(rows)
