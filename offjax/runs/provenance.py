@@ -46,7 +46,7 @@ def describe_backend() -> dict[str, Any]:
 
 
 def describe_precision() -> dict[str, Any]:
-    """The type of parameters, the precision of matrix products (by "default" accelerators round), and 64 bits or not."""
+    """Type of parameters, precision of matrix products (accelerators round by "default"), and 64 bits or not."""
     import jax
 
     return {
