@@ -73,7 +73,7 @@ def test_the_summary_holds_all_settings_together(run):
     assert set(found["references"]) == {"uniform/scenario1", "uniform/steps"}
     assert found["runs"] == 2
     assert set(found["improvement"]["trained_ddqn"]) == {"trained_ac"}
-    assert 'id="aggregate-profile"' in run.report.read_text()
+    assert 'id="aggregate-profile-figure"' in run.report.read_text()
 
 
 def test_metrics_have_every_unit_seed_and_round(run):
