@@ -354,18 +354,32 @@ def _validate(args: argparse.Namespace) -> None:
 
 
 def _add_figures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=["scalability"], help="which figure")
+    parser.add_argument("name", choices=sorted(FIGURES), help="which figure")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: paper_figures/NAME)")
     parser.add_argument("--redo", action="store_true", help="measure again what this machine has measured")
     _add_device(parser)
 
 
 def _figures(args: argparse.Namespace) -> None:
+    FIGURES[args.name](args, args.out or Path("paper_figures") / args.name)
+
+
+def _figures_scalability(args: argparse.Namespace, folder: Path) -> None:
     _tune_for_worlds()
     select_device(args.device)
     from offjax.bench.scalability import run
 
-    run(args.out or Path("paper_figures") / args.name, redo=args.redo)
+    run(folder, redo=args.redo)
+
+
+def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
+    select_device(args.device)
+    from offjax.leaderboard.page import figures
+
+    figures(folder, redo=args.redo)
+
+
+FIGURES = {"scalability": _figures_scalability, "leaderboard": _figures_leaderboard}
 
 
 def _run_folder(folder: Path) -> Path:

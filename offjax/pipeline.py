@@ -29,7 +29,7 @@ from offjax.evaluation.validation import Validator
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.keys import Purpose, key_of, keys_of
-from offjax.learning.unit import Unit, UnitState, load_unit, train_unit
+from offjax.learning.unit import Unit, UnitState, load_unit, require_memory, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
 from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
@@ -123,6 +123,8 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
     check_loggers(config.training.loggers)
     tasks = build_tasks(config)  # before anything is written: what cannot be built leaves no folder
     _check_worlds(config)
+    for task in tasks:
+        require_memory(task.unit)
     run = create_run(out, to_yaml(config), collect_provenance())
     return _carry_out(config, run, tasks)
 
@@ -479,7 +481,7 @@ def _report_training(config: RunConfig, task: Task, run: RunFolder) -> dict[str,
         return learning_curve(np.asarray(by_seed)).to_dict()
 
     return {
-        "algorithm": task.agent_name,
+        "algorithm": f"trained_{task.agent_name}",
         "label": LABELS[task.agent_name],
         "setting": _setting_name(config, config.problem.usual_mix, task.scenario),
         "seeds": len(task.unit.seeds),

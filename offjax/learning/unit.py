@@ -19,10 +19,13 @@ from flax import struct
 
 from offjax.learning import train
 from offjax.learning.train import Plan, TrainState
+from offjax.memory import bytes_of, require_fits
 from offjax.problems.spec import Problem
 from offjax.runs.checkpoint import Checkpoints
 from offjax.runs.log import MetricRow, MetricsLog
 from offjax.runs.loggers import Loggers
+
+COPIES = 2  # of the states: the one that goes on, and the one that is saved
 
 Validate = Callable[[int, TrainState], Mapping[str, float]]  # index and state of a member
 Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the members
@@ -198,6 +201,19 @@ def load_unit(unit: Unit, folder: Path, validated: bool = True) -> tuple[UnitSta
     with Checkpoints(path, read_only=True) as checkpoints:
         found = checkpoints.restore(jax.eval_shape(lambda: _packed(unit, _first(unit, validated))))
     return None if found is None else (_unpacked(unit, found[0]), int(found[1]["round"]))
+
+
+def require_memory(unit: Unit) -> None:
+    """Refuse a unit whose states do not fit, before it is made.
+
+    Raises:
+        MachineError: with the numbers.
+    """
+    assert unit.records  # made here: inside eval_shape they would be traced
+    state = jax.eval_shape(lambda: unit.start_chunk(0))
+    learners = unit.problems[0].params.devices if unit.plan.independent else 1
+    what = f"{unit.members:,} x {learners:,} learners of {unit.name} and their worlds"
+    require_fits(what, COPIES * bytes_of(state) * len(unit.groups))
 
 
 def _first(unit: Unit, validated: bool) -> UnitState:

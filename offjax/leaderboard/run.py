@@ -27,7 +27,6 @@ from offjax.pipeline import LABELS, build_tasks
 from offjax.runs.folder import write_json
 from offjax.runs.progress import ProgressReport
 
-GOAL = 0.95  # of the named reference
 DRAWS = 20_260_101  # seed of the trials
 
 Numbers = dict[str, float]
