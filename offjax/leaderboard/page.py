@@ -66,7 +66,7 @@ def results(found: Mapping[str, Any], board: LeaderboardConfig, device: str) -> 
     steps = f"{board.device_steps:,.0f}"
     head = (
         f"Each agent in each setting: {board.trials} trials of {board.tuning_seeds} seeds, then {board.seeds} new seeds "
-        f"with the hyper-parameters of the best trial; {steps} device-steps each. Trained on: {device}.\n"
+        f"with the hyper-parameters of the best trial; {steps} device-steps each, on {device}.\n"
     )
     return "\n".join(
         [head, *_overview(found, board), "", *[line for name in found for line in _setting(name, found[name])]]
