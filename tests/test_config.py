@@ -45,6 +45,7 @@ from offjax.config import (
     run_model,
     to_yaml,
 )
+from offjax.config.peers import PEERS
 from offjax.errors import ConfigError, MachineError
 
 ALTERNATING = Path(__file__).parents[1] / "configs/scenarios/alternating.yaml"
@@ -73,6 +74,7 @@ GROUPS += [
     TaskSetConfig,
     WorkloadConfig,
 ]
+GROUPS += PEERS.values()
 
 
 def test_defaults_are_a_valid_configuration(write):
