@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from offjax import __version__
-from offjax.errors import MachineError, OffjaxError
+from offjax.errors import ConfigError, MachineError, OffjaxError
 
 if TYPE_CHECKING:
     from offjax.config import RunConfig
@@ -278,15 +278,32 @@ def _tune_for_worlds() -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=["world"], help="what to measure")
+    parser.add_argument("name", choices=["world", "train"], help="what to measure")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--devices", metavar="N,…", help="numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
-    parser.add_argument("--policies", metavar="NAME,…", help="random, mlp (default: both)")
-    parser.add_argument("--generators", metavar="NAME,…", help="philox4x32, threefry2x32 (default: both)")
+    parser.add_argument("--quick", action="store_true", help="train: two repeats in place of five")
+    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="train: Python with the extra peers")
+    parser.add_argument("--clients-python", type=Path, metavar="FILE", help="train: Python with the extra clients")
+    parser.add_argument("--devices", metavar="N,…", help="world: numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
+    parser.add_argument("--policies", metavar="NAME,…", help="world: random, mlp (default: both)")
+    parser.add_argument("--generators", metavar="NAME,…", help="world: philox4x32, threefry2x32 (default: both)")
     _add_device(parser)
 
 
+_BENCH_OPTIONS = {"train": ("quick", "peers_python", "clients_python"), "world": ("devices", "policies", "generators")}
+
+
 def _bench(args: argparse.Namespace) -> None:
+    for name, options in _BENCH_OPTIONS.items():
+        for option in options if name != args.name else ():
+            if getattr(args, option):
+                value = str(getattr(args, option))
+                raise ConfigError(f"--{option.replace('_', '-')}", value, f"it belongs to offjax bench {name}")
+    if args.name == "train":
+        select_device(args.device)
+        from offjax.bench.train import print_train
+
+        print_train(args.quick, args.peers_python, args.clients_python, args.json)
+        return
     _tune_for_worlds()
     select_device(args.device)
     from offjax.bench.rows import print_bench
@@ -372,7 +389,7 @@ COMMANDS = {
         _validate,
     ),
     "bench": Command(
-        "measure how fast worlds step, beside a NumPy peer and the machine's limits",
+        "measure how fast worlds step and trainers learn, beside those of others",
         "offjax bench world --devices 1e3,1e6 --json",
         _add_bench,
         _bench,

@@ -38,7 +38,7 @@ def interpreter(name: str, given: Path | None = None) -> Path:
 
 
 class Sb3:
-    """Stable-Baselines3 in a process of its own, for as many races as one likes; use as a context manager."""
+    """Stable-Baselines3 on a CPU in a process of its own, for many races; use as a context manager."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Sb3:
           MachineError: no such interpreter.
         """
         self._job = {"threshold": threshold, "judge": dict(judge or {}), "clock": clock, "look_growth": look_growth}
-        self._worker = Worker(interpreter("peers", python), "sb3_worker")
+        self._worker = Worker(interpreter("peers", python), "sb3_worker", JAX_PLATFORMS="cpu")
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -183,13 +183,14 @@ def own_work(own: Own, seeds: Sequence[int], rounds: int) -> list[dict[str, Any]
 class Worker:
     """``python -m offjax.bench.MODULE`` with this very package: JSON lines in, JSON lines out."""
 
-    def __init__(self, python: Path, module: str) -> None:
-        """Start the process, with an empty folder for compiled programs."""
-        self._name, self._folder = module, tempfile.TemporaryDirectory(prefix="offjax-jit-")
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": self._folder.name}
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS") or "cpu"
-        self._complaints = (Path(self._folder.name) / "stderr").open("w+")
+    def __init__(self, python: Path, module: str, **environment: str) -> None:
+        """Start the process, with an empty folder for compiled programs and these variables of its environment."""
+        self._name, self._folder = module, tempfile.TemporaryDirectory(prefix="offjax-")
+        place = Path(self._folder.name)
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(place / "programs"), **environment}
+        if (ROOT / "pyproject.toml").is_file():  # elsewhere it would bring a whole environment along
+            environment["PYTHONPATH"] = str(ROOT)
+        self._complaints = (place / "complaints").open("w+")
         self._process = subprocess.Popen(
             [str(python), "-m", f"offjax.bench.{module}"],
             stdin=subprocess.PIPE,
