@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from offjax import __version__
-from offjax.errors import MachineError, OffjaxError
+from offjax.errors import ConfigError, MachineError, OffjaxError
 from offjax.jit_cache import keep_programs
 
 if TYPE_CHECKING:
@@ -310,32 +310,54 @@ def _tune_for_worlds() -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=sorted(BENCHES), help="what to measure")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--devices", metavar="N,…", help="numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
-    parser.add_argument("--policies", metavar="NAME,…", help="random, mlp (default: both)")
-    parser.add_argument("--generators", metavar="NAME,…", help="philox4x32, threefry2x32 (default: both)")
+    parser.add_argument("--quick", action="store_true", help="sweep, train: fewer agents, processes and repeats")
+    parser.add_argument("--widths", metavar="N,…", help="sweep: of the networks (default: 16,64,256)")
+    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="train: Python with the extra peers")
+    parser.add_argument("--clients-python", type=Path, metavar="FILE", help="train: Python with the extra clients")
+    parser.add_argument("--devices", metavar="N,…", help="world: numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
+    parser.add_argument("--policies", metavar="NAME,…", help="world: random, mlp (default: both)")
+    parser.add_argument("--generators", metavar="NAME,…", help="world: philox4x32, threefry2x32 (default: both)")
     _add_device(parser)
 
 
 def _bench(args: argparse.Namespace) -> None:
-    BENCHES[args.name](args)
+    run, own = BENCHES[args.name]
+    for option in {option for _, options in BENCHES.values() for option in options} - set(own):
+        if getattr(args, option):
+            names = ", ".join(name for name, (_, options) in BENCHES.items() if option in options)
+            value = str(getattr(args, option))
+            raise ConfigError(f"--{option.replace('_', '-')}", value, f"it belongs to offjax bench {names}")
+    run(args)
 
 
 def _bench_world(args: argparse.Namespace) -> None:
     _tune_for_worlds()
     select_device(args.device)
-    from offjax.bench.rows import print_bench
-
-    print_bench(args.devices, args.policies, args.generators, args.json)
+    import_module("offjax.bench.rows").print_bench(args.devices, args.policies, args.generators, args.json)
 
 
 def _bench_learners(args: argparse.Namespace) -> None:
     select_device(args.device)
-    from offjax.bench.learners import print_bench
-
-    print_bench(args.json)
+    import_module("offjax.bench.learners").print_bench(args.json)
 
 
-BENCHES = {"world": _bench_world, "learners": _bench_learners}
+def _bench_sweep(args: argparse.Namespace) -> None:
+    select_device(args.device)
+    import_module("offjax.bench.sweep").print_bench(args.widths, args.quick, args.json)
+
+
+def _bench_train(args: argparse.Namespace) -> None:
+    select_device(args.device)
+    import_module("offjax.bench.train").print_train(args.quick, args.peers_python, args.clients_python, args.json)
+
+
+# What each benchmark runs, and the options that belong to it.
+BENCHES: dict[str, tuple[Callable[[argparse.Namespace], None], tuple[str, ...]]] = {
+    "learners": (_bench_learners, ()),
+    "sweep": (_bench_sweep, ("quick", "widths")),
+    "train": (_bench_train, ("quick", "peers_python", "clients_python")),
+    "world": (_bench_world, ("devices", "policies", "generators")),
+}
 
 
 def _add_validate(parser: argparse.ArgumentParser) -> None:

@@ -45,7 +45,12 @@ def calls(monkeypatch) -> list:
     check_env_id = record("check_env_id", ["identity", "time limit"])
     monkeypatch.setitem(sys.modules, "offjax.testing", SimpleNamespace(check_env_id=check_env_id))
     monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)  # this process has started jax as tests want it
-    for module, name in (("rows", "print_bench"), ("validate", "print_validation"), ("scalability", "run")):
+    for module, name in (
+        ("rows", "print_bench"),
+        ("train", "print_train"),
+        ("validate", "print_validation"),
+        ("scalability", "run"),
+    ):
         monkeypatch.setitem(sys.modules, f"offjax.bench.{module}", SimpleNamespace(**{name: record(name)}))
     return calls
 
@@ -237,6 +242,8 @@ BAD_OPTIONS = {
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
     "bench world --generators rbg": "--generators: 'rbg' is not allowed; of philox4x32, threefry2x32",
+    "bench world --quick": "--quick: 'True' is not allowed; it belongs to offjax bench train",
+    "bench train --devices 10": "--devices: '10' is not allowed; it belongs to offjax bench world",
     "validate --tasks -1": "--tasks: '-1' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "validate --out nowhere/page.md": "--out: 'nowhere/page.md' is not allowed; its folder must exist",
 }

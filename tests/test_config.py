@@ -51,6 +51,7 @@ from offjax.config import (
     run_model,
     to_yaml,
 )
+from offjax.config.peers import PEERS
 from offjax.errors import ConfigError, MachineError
 
 ALTERNATING = Path(__file__).parents[1] / "configs/scenarios/alternating.yaml"
@@ -83,6 +84,7 @@ GROUPS += [
     RangeConfig,
     SearchConfig,
 ]
+GROUPS += PEERS.values()
 
 
 def test_defaults_are_a_valid_configuration(write):
