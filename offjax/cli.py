@@ -10,8 +10,8 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -200,13 +200,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
+    _add_engine(parser)
     _add_device(parser)
 
 
 def _resume(args: argparse.Namespace) -> None:
     args.run_folder = _run_folder(args.run)
-    select_device(args.device)
-    _pipeline().resume_run(args.run_folder)
+    with _engine(args) as engine:
+        _pipeline().resume_run(args.run_folder, engine)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +220,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="override one value, like base.training.seeds=3; may be given again",
     )
+    _add_engine(parser)
     _add_device(parser)
 
 
@@ -227,8 +229,34 @@ def _sweep(args: argparse.Namespace) -> None:
 
     config = load_sweep(args.config, args.set)
     args.run_folder = args.out or Path("runs") / args.config.stem
+    with _engine(args) as engine:
+        import_module("offjax.sweeps.run").sweep_run(config, args.run_folder, engine)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="train a sweep in this process, or in those of Ray (default: local)",
+    )
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: one on this machine)")
+
+
+@contextmanager
+def _engine(args: argparse.Namespace) -> Iterator[Any]:
+    """Where a sweep is trained, as its options say; none stands for this process."""
+    if args.address is not None and args.engine != "ray":
+        raise _UsageError("--address belongs to --engine ray")
     select_device(args.device)
-    import_module("offjax.sweeps.run").sweep_run(config, args.run_folder)
+    if args.engine == "local":
+        yield None
+        return
+    ray = import_module("offjax.sweeps.ray_engine").Ray(args.address)
+    try:
+        yield ray
+    finally:
+        ray.close()
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -300,15 +328,26 @@ def _tune_for_worlds() -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", choices=["world"], help="what to measure")
+    parser.add_argument("name", choices=["world", "sweep"], help="what to measure")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--devices", metavar="N,…", help="numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
     parser.add_argument("--policies", metavar="NAME,…", help="random, mlp (default: both)")
     parser.add_argument("--generators", metavar="NAME,…", help="philox4x32, threefry2x32 (default: both)")
+    parser.add_argument("--widths", metavar="N,…", help="of a sweep's networks (default: 16,64,256)")
+    parser.add_argument("--quick", action="store_true", help="fewer agents and processes beside a sweep")
     _add_device(parser)
 
 
 def _bench(args: argparse.Namespace) -> None:
+    of_world = {"--devices": args.devices, "--policies": args.policies, "--generators": args.generators}
+    of_sweep = {"--widths": args.widths, "--quick": args.quick or None}
+    for option, value in (of_world if args.name == "sweep" else of_sweep).items():
+        if value is not None:
+            raise _UsageError(f"{option} does not belong to bench {args.name}")
+    if args.name == "sweep":
+        select_device(args.device)
+        import_module("offjax.bench.sweep").print_bench(args.widths, args.quick, args.json)
+        return
     _tune_for_worlds()
     select_device(args.device)
     from offjax.bench.rows import print_bench
@@ -400,7 +439,7 @@ COMMANDS = {
         _validate,
     ),
     "bench": Command(
-        "measure how fast worlds step, beside a NumPy peer and the machine's limits",
+        "measure how fast worlds step and sweeps train, beside peers",
         "offjax bench world --devices 1e3,1e6 --json",
         _add_bench,
         _bench,

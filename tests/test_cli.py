@@ -108,7 +108,7 @@ def test_the_other_commands_pass_their_folders(calls, run, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "d")]) == 0
     assert main(["check-env", "nieto2024-v0"]) == 0
     assert calls == [
-        ("resume_run", (run,), {}),
+        ("resume_run", (run, None), {}),
         ("export_run", (run, run / "policy"), {"agent": None, "scenario": None}),
         ("export_run", (run, Path("board")), {"agent": "ac", "scenario": "alternating"}),
         ("demo", (tmp_path / "d",), {}),
