@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 PEERS := .venv-peers
+RAY := .venv-ray
 
 .PHONY: demo test test-ci test-all lint format lock clean
 
@@ -16,7 +17,7 @@ test: $(VENV)/.ready lint
 test-ci: $(VENV)/.ready $(CLIENTS)/.ready
 	$(BIN)/pytest -m ci -n 0
 
-test-all: test test-ci $(PEERS)/.ready
+test-all: test test-ci $(PEERS)/.ready $(RAY)/.ready
 	$(BIN)/pytest -m slow -n 2
 
 lint: $(VENV)/.ready
@@ -35,6 +36,7 @@ lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --extra clients --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-clients.lock
 	# Libraries for a GPU are left to the build of torch that is installed: one for a CPU has none.
 	$(BIN)/uv pip compile pyproject.toml --extra peers --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet | grep -vE '^(nvidia|cuda|triton)' > requirements-peers.lock
+	$(BIN)/uv pip compile pyproject.toml --extra ray --extra search --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-ray.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "offjax needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -55,5 +57,11 @@ $(PEERS)/.ready: requirements-peers.lock pyproject.toml
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+$(RAY)/.ready: requirements-ray.lock pyproject.toml
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check -r requirements-ray.lock
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(PEERS) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(RAY) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -94,3 +94,31 @@ def test_an_address_where_nothing_is_ends_in_one_line(local, tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
     assert "--address 127.0.0.1:1: no Ray cluster there" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_proposals_hang_on_what_was_tried_and_get_better():
+    command = [str(PYTHON), str(Path(__file__).parent / "search_check.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_search_ends_with_the_same_table(tmp_path):
+    """Settings of three batches, the later ones proposed from what the earlier ones have reached."""
+    axes = {"agents.ac.gamma": {"low": 0.0, "high": 1.0}, "agents.ac.actor_learning_rate": [1e-3, 1e-2]}
+    search = {"trials": 6, "batch": 2}
+    (tmp_path / "sweep.yaml").write_text(to_yaml(parse_sweep({**SWEEP, "axes": axes, "search": search})))
+    arguments = ("sweep", tmp_path / "sweep.yaml", "--set", "base.training.rounds=40", "--out")
+    subprocess.run(offjax(PYTHON, *arguments, tmp_path / "whole"), check=True, capture_output=True, env=environment())
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        offjax(PYTHON, *arguments, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+    )
+    while not list(killed.glob("metrics/001-*/round-00000025.parquet")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run(offjax(PYTHON, "resume", killed), check=True, capture_output=True, env=environment())
+    for name in ("results", "curves"):
+        assert table(killed, name).equals(table(tmp_path / "whole", name))
+    assert len(table(killed, "results")) == 12

@@ -37,23 +37,3 @@ def test_without_optuna_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(MachineError, match=r"pip install offjax\[search\]"):
         search.require_optuna()
-
-
-@pytest.mark.slow
-def test_proposals_hang_on_what_was_tried_alone():
-    pytest.importorskip("optuna", reason="no Optuna: pip install offjax[search]")
-    config = parse_sweep(SWEEP)
-    first = search.propose(config, [], 0, 8)
-    assert first == search.propose(config, [], 0, 8)
-    assert len({str(point) for point in first}) == 8
-    tried = [(point, -abs(point["agents.ac.gamma"] - 0.3)) for point in first]
-    second = search.propose(config, tried, 1, 8)
-    assert second == search.propose(config, tried, 1, 8) != first
-    for point in first + second:
-        assert 0 <= point["agents.ac.gamma"] <= 1
-        assert isinstance(point["agents.ac.lr_decay_updates"], int)
-    for batch in range(2, 12):  # the sampler finds what pays
-        tried += [(p, -abs(p["agents.ac.gamma"] - 0.3)) for p in search.propose(config, tried, batch, 8)]
-    late = [abs(point["agents.ac.gamma"] - 0.3) for point, _ in tried[-24:]]
-    early = [abs(point["agents.ac.gamma"] - 0.3) for point, _ in tried[:8]]
-    assert sum(late) / len(late) < 0.5 * sum(early) / len(early)

@@ -21,7 +21,7 @@ BASE = {
     "agents": {"ac": {"hidden": [4]}},
     "training": {"seeds": 1, "worlds": 2, "rounds": 4, "checkpoint_rounds": 2, "validation_devices": 0},
 }
-AXES = {"agents.ac.gamma": [0.0, 0.5, 0.9], "problem.deadline.fixed_ms": [0.0, 50.0]}
+AXES = {"agents.ac.gamma": [0.0, 0.5, 0.9], "problem.servers.mec_speed_mhz": [500.0, 1000.0]}
 
 
 def sweep(base=(), **changes):
@@ -40,7 +40,7 @@ def groups_of(config):
 
 
 def test_numbers_share_a_program():
-    """Seeds, an agent's number, a problem's number, and scenarios that differ in when what fails."""
+    """Seeds, an agent's number, one of a problem that moves what is observed, and scenarios of one shape."""
     base = {
         "training": {**BASE["training"], "seeds": 3},
         "problem": {**BASE["problem"], "scenarios": ["scenario1", "scenario2"]},
@@ -107,8 +107,8 @@ def table(folder, name="results"):
 def test_the_table_has_every_trial_once(run):
     rows = table(run).to_pylist()
     assert [row["trial"] for row in rows] == list(range(6))
-    points = {(row["agents.ac.gamma"], row["problem.deadline.fixed_ms"]) for row in rows}
-    assert points == {(gamma, fixed) for gamma in (0.0, 0.5, 0.9) for fixed in (0.0, 50.0)}
+    points = {(row["agents.ac.gamma"], row["problem.servers.mec_speed_mhz"]) for row in rows}
+    assert points == {(gamma, speed) for gamma in (0.0, 0.5, 0.9) for speed in (500.0, 1000.0)}
     assert all(np.isfinite(row["reward"]) and row["validation_reward"] is None for row in rows)
     curves = [row for row in table(run, "curves").to_pylist() if row["name"] == "reward"]
     assert [(row["trial"], row["slot"]) for row in curves] == [(t, s) for t in range(6) for s in (20, 40, 60, 80)]
