@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 CLIENTS := .venv-clients
 PEERS := .venv-peers
 LOGGERS := .venv-loggers
+RAY := .venv-ray
 
 .PHONY: demo test test-ci test-all lint format lock clean
 
@@ -17,7 +18,7 @@ test: $(VENV)/.ready lint
 test-ci: $(VENV)/.ready $(CLIENTS)/.ready
 	$(BIN)/pytest -m ci -n 0
 
-test-all: test test-ci $(PEERS)/.ready $(LOGGERS)/.ready
+test-all: test test-ci $(PEERS)/.ready $(LOGGERS)/.ready $(RAY)/.ready
 	$(BIN)/pytest -m slow -n 2
 	$(LOGGERS)/bin/pytest -n 0 tests/test_loggers.py
 
@@ -38,6 +39,7 @@ lock: $(VENV)/.ready
 	$(BIN)/uv pip compile pyproject.toml --extra test --extra tensorboard --extra wandb --extra mlflow --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements-loggers.lock
 	# Libraries for a GPU are left to the build of torch that is installed: one for a CPU has none.
 	$(BIN)/uv pip compile pyproject.toml --extra peers --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet | grep -vE '^(nvidia|cuda|triton)' > requirements-peers.lock
+	$(BIN)/uv pip compile pyproject.toml --extra ray --extra search --python-version 3.11 --universal --no-emit-index-url --no-emit-find-links -o requirements-ray.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "offjax needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -64,5 +66,11 @@ $(LOGGERS)/.ready: requirements-loggers.lock pyproject.toml
 	$(LOGGERS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+$(RAY)/.ready: requirements-ray.lock pyproject.toml
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check -r requirements-ray.lock
+	$(RAY)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(LOGGERS) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) $(LOGGERS) $(RAY) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -10,8 +10,8 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -208,13 +208,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
+    _add_engine(parser)
     _add_device(parser)
 
 
 def _resume(args: argparse.Namespace) -> None:
     args.run_folder = _run_folder(args.run)
-    select_device(args.device)
-    _pipeline().resume_run(args.run_folder)
+    with _engine(args) as engine:
+        _pipeline().resume_run(args.run_folder, engine)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
@@ -227,6 +228,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="override one value, like base.training.seeds=3; may be given again",
     )
+    _add_engine(parser)
     _add_device(parser)
 
 
@@ -235,8 +237,34 @@ def _sweep(args: argparse.Namespace) -> None:
 
     config = load_sweep(args.config, args.set)
     args.run_folder = args.out or Path("runs") / args.config.stem
+    with _engine(args) as engine:
+        import_module("offjax.sweeps.run").sweep_run(config, args.run_folder, engine)
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="train a sweep in this process, or in those of Ray (default: local)",
+    )
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster (default: one on this machine)")
+
+
+@contextmanager
+def _engine(args: argparse.Namespace) -> Iterator[Any]:
+    """Where a sweep is trained, as its options say; none stands for this process."""
+    if args.address is not None and args.engine != "ray":
+        raise _UsageError("--address belongs to --engine ray")
     select_device(args.device)
-    import_module("offjax.sweeps.run").sweep_run(config, args.run_folder)
+    if args.engine == "local":
+        yield None
+        return
+    ray = import_module("offjax.sweeps.ray_engine").Ray(args.address)
+    try:
+        yield ray
+    finally:
+        ray.close()
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -348,7 +376,7 @@ def _bench_sweep(args: argparse.Namespace) -> None:
 
 def _bench_train(args: argparse.Namespace) -> None:
     select_device(args.device)
-    import_module("offjax.bench.train").print_train(args.quick, args.peers_python, args.clients_python, args.json)
+    import_module("offjax.bench.train").print_bench(args.quick, args.peers_python, args.clients_python, args.json)
 
 
 # What each benchmark runs, and the options that belong to it.

@@ -38,7 +38,7 @@ from offjax.runs.loggers import check_loggers
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance, describe_backend, describe_precision, device_name
 from offjax.schema.manifest import ObservedQuantity, Output
-from offjax.sweeps.run import resume_sweep
+from offjax.sweeps.run import Engine, resume_sweep
 from offjax.sweeps.trials import make_plan
 
 LABELS = {"ddqn": "DDQN", "dqn": "DQN", "ac": "Actor-critic", "a2c": "A2C", "ppo": "PPO"}
@@ -129,11 +129,13 @@ def train_run(config: RunConfig, out: Path | str) -> RunFolder:
     return _carry_out(config, run, tasks)
 
 
-def resume_run(folder: Path | str) -> RunFolder:
+def resume_run(folder: Path | str, engine: Engine | None = None) -> RunFolder:
     """Continue a run or a sweep from its newest checkpoints; a finished one is left as it is."""
     run = open_run(folder)
     if is_sweep(run.config):
-        return resume_sweep(run.path)
+        return resume_sweep(run.path, engine)
+    if engine is not None:
+        raise ConfigError("RUN", str(folder), "Ray is for sweeps, and this is the run of one configuration")
     if run.summary.is_file():
         Console(stderr=True).print(f"{run.path} is finished; its results are in {run.summary}")
         return run

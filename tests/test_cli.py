@@ -47,7 +47,7 @@ def calls(monkeypatch) -> list:
     monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)  # this process has started jax as tests want it
     for module, name in (
         ("rows", "print_bench"),
-        ("train", "print_train"),
+        ("train", "print_bench"),
         ("validate", "print_validation"),
         ("scalability", "run"),
     ):
@@ -113,7 +113,7 @@ def test_the_other_commands_pass_their_folders(calls, run, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "d")]) == 0
     assert main(["check-env", "nieto2024-v0"]) == 0
     assert calls == [
-        ("resume_run", (run,), {}),
+        ("resume_run", (run, None), {}),
         ("export_run", (run, run / "policy"), {"agent": None, "scenario": None}),
         ("export_run", (run, Path("board")), {"agent": "ac", "scenario": "alternating"}),
         ("demo", (tmp_path / "d",), {}),
@@ -242,7 +242,7 @@ BAD_OPTIONS = {
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
     "bench world --generators rbg": "--generators: 'rbg' is not allowed; of philox4x32, threefry2x32",
-    "bench world --quick": "--quick: 'True' is not allowed; it belongs to offjax bench train",
+    "bench world --quick": "--quick: 'True' is not allowed; it belongs to offjax bench sweep, train",
     "bench train --devices 10": "--devices: '10' is not allowed; it belongs to offjax bench world",
     "validate --tasks -1": "--tasks: '-1' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "validate --out nowhere/page.md": "--out: 'nowhere/page.md' is not allowed; its folder must exist",

@@ -243,7 +243,7 @@ def bench_train(
     return [{"bench": "machine", "load": load, "processors": os.cpu_count()}, *rows]
 
 
-def print_train(quick: bool, peers_python: Path | None, clients_python: Path | None, as_json: bool) -> None:
+def print_bench(quick: bool, peers_python: Path | None, clients_python: Path | None, as_json: bool) -> None:
     """``offjax bench train``: measure and print.
 
     Args:

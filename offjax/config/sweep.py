@@ -124,9 +124,12 @@ class SweepConfig(Record):
         own = self.axes[path]
         if isinstance(own, list):
             return own
-        whole_numbers = isinstance(find(_tree(self.run), path), int)
         values = own.values()
-        return list(dict.fromkeys(round(value) for value in values)) if whole_numbers else list(values)
+        return list(dict.fromkeys(round(value) for value in values)) if self.whole_numbers(path) else list(values)
+
+    def whole_numbers(self, path: str) -> bool:
+        """Whether an axis is one of whole numbers, as the value of the base is."""
+        return isinstance(find(self.base, path), int)
 
     def grid(self) -> Iterator[Point]:
         """Every setting of the grid, the last axis running fastest."""

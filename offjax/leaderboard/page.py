@@ -65,7 +65,7 @@ def results(found: Mapping[str, Any], board: LeaderboardConfig, device: str) -> 
     """The tables, as Markdown."""
     steps = f"{board.device_steps:,.0f}"
     head = (
-        f"Each agent in each setting: {board.trials} trials of {board.tuning_seeds} seeds, then {board.seeds} new seeds "
+        f"In each setting: {board.trials} trials of {board.tuning_seeds} seeds, then {board.seeds} new seeds "
         f"with the hyper-parameters of the best trial; {steps} device-steps each, on {device}.\n"
     )
     return "\n".join(

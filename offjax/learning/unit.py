@@ -221,7 +221,8 @@ def _first(unit: Unit, validated: bool) -> UnitState:
     if not validated:
         return state
     lowest = jnp.full(unit.members, -jnp.inf)
-    return state.replace(best=Best(unit.learnt(state), lowest, jnp.zeros(unit.members, jnp.int32)))
+    learnt = jax.tree.map(jnp.copy, unit.learnt(state))  # of one chunk it is the state itself, which is donated
+    return state.replace(best=Best(learnt, lowest, jnp.zeros(unit.members, jnp.int32)))
 
 
 def _packed(unit: Unit, state: UnitState) -> Any:

@@ -92,7 +92,7 @@ class Laas2022(struct.PyTreeNode):
     server_energy: jax.Array  # [Z] J/unit, e_Server
     horizon: jax.Array  # [] int32 slots
     cost: str = struct.field(pytree_node=False)  # "one_choice" or "literal"
-    features: tuple[Feature, ...] = struct.field(pytree_node=False)
+    features: tuple[Feature, ...]
     decisions: tuple[str, ...] = struct.field(pytree_node=False)
     profiles: tuple[str, ...] = struct.field(pytree_node=False)
     observes_battery: bool = struct.field(pytree_node=False, default=False)

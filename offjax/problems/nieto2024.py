@@ -98,7 +98,7 @@ class Nieto2024(struct.PyTreeNode):
     failure_reward: jax.Array  # [] eta of equation (18)
     horizon: jax.Array  # [] int32 slots
     remaining_battery: bool = struct.field(pytree_node=False)
-    features: tuple[Feature, ...] = struct.field(pytree_node=False)
+    features: tuple[Feature, ...]
     groups: tuple[str, ...] = struct.field(pytree_node=False, default=("class1", "class2", "class3"))
     profiles: tuple[str, ...] = struct.field(pytree_node=False, default=("ue",))
     class_group: jax.Array | None = None  # [C] int8 group of each class, where it is not the class itself

@@ -1,19 +1,21 @@
 """What a problem is to everybody else: features that are observed, decisions, rewards, and a world."""
 
-from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import jax
+from flax import struct
 
 from offjax.world import Outcome, Params, State
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One number that a device observes, in physical units, and the range that is mapped to 0..1."""
+class Feature(struct.PyTreeNode):
+    """One number that a device observes, in physical units, and the range that is mapped to 0..1.
 
-    name: str
-    unit: str
+    The range is made of numbers like any other: problems that differ in it still share a program.
+    """
+
+    name: str = struct.field(pytree_node=False)
+    unit: str = struct.field(pytree_node=False)
     low: float
     high: float
 
