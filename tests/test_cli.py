@@ -42,6 +42,7 @@ def calls(monkeypatch) -> list:
 
     names = ("train_run", "resume_run", "evaluate_run", "export_run", "demo")
     monkeypatch.setitem(sys.modules, "offjax.pipeline", SimpleNamespace(**{n: record(n) for n in names}))
+    monkeypatch.setitem(sys.modules, "offjax.sweeps.run", SimpleNamespace(sweep_run=record("sweep_run")))
     check_env_id = record("check_env_id", ["identity", "time limit"])
     monkeypatch.setitem(sys.modules, "offjax.testing", SimpleNamespace(check_env_id=check_env_id))
     monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)  # this process has started jax as tests want it
@@ -329,7 +330,7 @@ def test_ctrl_c_in_a_process_ends_with_130(run, tmp_path):
     code = (
         "import signal, sys, time, types; from offjax.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
-        "def wait(folder): print('go', flush=True); time.sleep(60)\n"
+        "def wait(*_): print('go', flush=True); time.sleep(60)\n"
         "sys.modules['offjax.pipeline'] = types.SimpleNamespace(resume_run=wait)\n"
         f"sys.exit(main(['resume', {str(run)!r}]))"
     )
