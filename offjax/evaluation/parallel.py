@@ -80,7 +80,7 @@ def _axis(column: Column, x: float) -> str:
     anchor = "" if x < 1 else " end" if x > 99 else " mid"
     return (
         f'<line class="base" x1="{x:.2f}%" x2="{x:.2f}%" y1="0" y2="{HEIGHT}"/>'
+        f'<text class="axis-label{anchor}" x="{x:.2f}%" y="-22">{escape(column.label)}</text>'
         f'<text class="tick{anchor}" x="{x:.2f}%" y="-6">{escape(high)}</text>'
         f'<text class="tick{anchor}" x="{x:.2f}%" y="{HEIGHT + 15}">{escape(low)}</text>'
-        f'<text class="axis-label{anchor}" x="{x:.2f}%" y="{HEIGHT + 31}">{escape(column.label)}</text>'
     )

@@ -189,3 +189,10 @@ def episodes(policy: Policy, problem: Problem, keys: jax.Array, slots: int) -> E
 def episodes_of_many(policies: Policy, problem: Problem, keys: jax.Array, slots: int) -> Episode:
     """Policies of one kind, stacked on a leading axis [K], one after the other: leaves [K, S, ...]."""
     return jax.lax.map(lambda policy: episodes(policy, problem, keys, slots), policies)
+
+
+@typed_jit(static_argnames=("slots", "own_problems"))
+def episodes_together(policies: Policy, problems: Problem, keys: jax.Array, slots: int, own_problems: bool) -> Episode:
+    """The same side by side: all on one problem, or each on its own [K] where ``own_problems``."""
+    axes = (0, 0 if own_problems else None)
+    return jax.vmap(lambda policy, problem: episodes(policy, problem, keys, slots), in_axes=axes)(policies, problems)

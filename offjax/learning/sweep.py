@@ -30,14 +30,14 @@ class Member:
     plan: Plan
     rounds: int
     checkpoint_rounds: int
-    validated: bool
+    validation_devices: int  # 0 = none
 
 
 def structure(member: Member) -> Any:
     """What members must share to be trained by one program; numbers do not count, shapes do."""
     leaves, treedef = jax.tree.flatten((member.agent, member.problem))
     shapes = tuple((np.shape(leaf), str(np.asarray(leaf).dtype)) for leaf in leaves)
-    return treedef, shapes, member.plan, member.rounds, member.checkpoint_rounds, member.validated
+    return treedef, shapes, member.plan, member.rounds, member.checkpoint_rounds, member.validation_devices
 
 
 def group(members: Sequence[Member]) -> list[list[Member]]:

@@ -27,7 +27,7 @@ from offjax.runs.loggers import Loggers
 
 COPIES = 2  # of the states: the one that goes on, and the one that is saved
 
-Validate = Callable[[int, TrainState], Mapping[str, float]]  # index and state of a member
+Validate = Callable[[int, TrainState], Mapping[str, Any]]  # place and state of a chunk -> numbers, or arrays [chunk]
 Report = Callable[[int, Mapping[str, float]], None]  # rounds done, means over the members
 
 
@@ -155,7 +155,7 @@ def train_unit(
     Args:
         unit: what to train.
         folder: of the run; checkpoints go to ``checkpoints/NAME``, metrics to ``metrics/NAME``.
-        validate: metrics of the greedy policy of a member; with ``reward`` among them the best policies are kept.
+        validate: metrics of the greedy policies of a chunk; with ``reward`` among them the best policies are kept.
         report: called after every round with the rounds done and some of its metrics.
         loggers: names of optional loggers, see :mod:`offjax.runs.loggers`.
     """
@@ -256,12 +256,12 @@ def _validated(
     unit: Unit, state: UnitState, done: int, validate: Validate, pool: ThreadPoolExecutor
 ) -> tuple[UnitState, dict[str, np.ndarray]]:
     """What every member's policy is worth now [K], and the best of each so far."""
+    results = [validate(0, state.chunks[0]), *pool.map(validate, range(1, len(unit.groups)), state.chunks[1:])]
 
-    def one(index: int) -> Mapping[str, float]:
-        return validate(index, unit.member(state, index))
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([np.reshape(row[name], -1) for row in results])[: unit.members]
 
-    results = [one(0), *pool.map(one, range(1, unit.members))]
-    columns = {f"validation_{name}": np.array([row[name] for row in results]) for name in results[0]}
+    columns = {f"validation_{name}": column(name) for name in results[0]}
     if "reward" not in results[0] or state.best is None:
         return state, columns
     reward = jnp.asarray(columns["validation_reward"], jnp.float32)

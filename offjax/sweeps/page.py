@@ -118,7 +118,7 @@ def _learning(
         of_setting.setdefault(row["setting"], []).append(row["trial"])
     own = curves.filter(pc.equal(curves["name"], measure))
     lines = [
-        _band(setting_name(row), f"l{index}", own, of_setting[row["setting"]])
+        _band(f"{index + 1}: {setting_name(row)}", f"l{index}", own, of_setting[row["setting"]])
         for index, row in enumerate(ranking[:SHOWN_CURVES])
     ]
     axes = Axes("slots", measure.replace("_", " "))

@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from offjax.sweeps.parts import Batch, Done, Part, train_part, unit_of
 from offjax.sweeps.trials import make_trials
 
 RETRIES = 5  # times that a part is started again after its process has died
-CONNECT_SECONDS = 10.0
+KNOCK_SECONDS = 10.0  # for an address to answer at all
+CONNECT_SECONDS = 60.0  # for it to answer as Ray
 POLL_SECONDS = 1.0
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 Files = dict[str, bytes]
 
 
@@ -26,27 +28,28 @@ class Ray:
     """A cluster: one on this machine, or the one at an address."""
 
     def __init__(self, address: str | None = None) -> None:
-        """Start a local cluster, or connect to that at ``address`` (host:port, ray://host:port or auto).
+        """Start a local cluster, or connect to that at ``address`` (host:port or auto).
 
         Raises:
             MachineError: Ray is not installed, or nothing answers there.
         """
         os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
         self._ray = _require_ray()
-        if address is not None:
+        options = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is None:
+            self._connect("local", {**options, "address": "local", "include_dashboard": False})
+        else:
             _knock(address)
-        try:
-            self._ray.init(
-                address="local" if address is None else address,
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-            raise MachineError(f"--address {address or 'local'}: no Ray cluster there ({_first_line(error)})") from None
+            _within(CONNECT_SECONDS, address, lambda: self._connect(address, {**options, "address": address}))
         there = self._ray.cluster_resources()
         self._gpus = os.environ.get("JAX_PLATFORMS") != "cpu" and there.get("GPU", 0) >= 1
         self.workers = max(1, int(there.get("GPU" if self._gpus else "CPU", 1)))
+
+    def _connect(self, address: str, options: Mapping[str, Any]) -> None:
+        try:
+            self._ray.init(**options)
+        except (OSError, RuntimeError, ValueError, TimeoutError, ImportError) as error:
+            raise _nobody(address, error) from None
 
     def train(self, sweep: SweepConfig, run: Path, batch: Batch, parts: Sequence[Part], done: Done) -> None:
         """Train all parts to their ends, each in a process of its own.
@@ -131,9 +134,32 @@ def _knock(address: str) -> None:
     if not host or not port.isdigit():
         return  # auto, or a name that Ray resolves
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise MachineError(f"--address {address}: no Ray cluster there ({_first_line(error)})") from None
+        raise _nobody(address, error) from None
+
+
+def _within(seconds: float, address: str, connect: Callable[[], None]) -> None:
+    """Connect, or give up: what listens there may be anything but Ray."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            connect()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise _nobody(address, TimeoutError(f"no answer within {seconds:.0f} s"))
+    if failed:
+        raise failed[0]
+
+
+def _nobody(address: str, error: BaseException) -> MachineError:
+    return MachineError(f"--address {address}: no Ray cluster there ({_first_line(error)})")
 
 
 def _first_line(error: BaseException) -> str:

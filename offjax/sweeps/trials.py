@@ -81,7 +81,7 @@ def _seeds(
     for index in range(training.seeds):
         seed = training.seed + index
         key = jax.random.fold_in(key_of(seed, Purpose.TRAIN), place)
-        rest = (plan, training.rounds, training.checkpoint_rounds, validation is not None)
+        rest = (plan, training.rounds, training.checkpoint_rounds, training.validation_devices)
         member = Member(start + index, agent, problem, key, *rest)
         trial = Trial(start + index, start, point, name, scenario, seed, member, validation, training.seed)
         trials.append(trial)

@@ -18,17 +18,22 @@ from offjax.learning.unit import load_unit
 from offjax.sweeps.parts import Batch, Part, unit_of
 from offjax.sweeps.trials import make_trials
 
-SWEEP = {
+AC = {
     "base": {
-        "problem": {"devices": 40, "slots": 40},
-        "agents": {"ddqn": {"hidden": [8], "replay_capacity": 400, "batch_size": 16}, "ac": {"hidden": [4]}},
+        "problem": {"devices": 80, "slots": 80},
+        "agents": {"ac": {"hidden": [16]}},
         "training": {"seeds": 2, "worlds": 2, "rounds": 8, "checkpoint_rounds": 2, "validation_devices": 20},
         "evaluation": {"devices": 20},
     },
-    "axes": {"agents.ddqn.learning_rate": [1e-4, 1e-3], "agents.ac.gamma": [0.0, 0.5, 0.9]},
+    "axes": {"agents.ac.gamma": [0.0, 0.5, 0.9]},
     "chunk": 4,
 }
-AGENTS = 2 * (2 + 3)
+DDQN = {"hidden": [16], "replay_capacity": 2000, "batch_size": 32}
+BOTH = {
+    **AC,
+    "base": {**AC["base"], "agents": {"ddqn": DDQN, **AC["base"]["agents"]}},
+    "axes": {"agents.ddqn.learning_rate": [1e-4, 1e-3], **AC["axes"]},
+}
 
 
 def offjax(*arguments):
@@ -36,10 +41,10 @@ def offjax(*arguments):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A sweep that nobody disturbed, and its configuration."""
+def whole(request, tmp_path_factory):
+    """A sweep that nobody disturbed, and its configuration beside it."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "sweep.yaml").write_text(to_yaml(parse_sweep(SWEEP)))
+    (folder / "sweep.yaml").write_text(to_yaml(parse_sweep(request.param)))
     subprocess.run(offjax("sweep", folder / "sweep.yaml", "--out", folder / "run"), check=True, capture_output=True)
     return folder / "run"
 
@@ -72,7 +77,7 @@ def check_equal(whole, out):
     subprocess.run(offjax("resume", out), check=True, capture_output=True)
     tables = [pq.read_table(folder / "results.parquet").drop(["seconds"]) for folder in (whole, out)]
     assert tables[0].equals(tables[1])
-    assert tables[1]["trial"].to_pylist() == list(range(AGENTS))
+    assert tables[1]["trial"].to_pylist() == list(range(len(tables[1])))
     curves = [pq.read_table(folder / "curves.parquet") for folder in (whole, out)]
     assert curves[0].equals(curves[1])
     keys = [(row["trial"], row["slot"], row["name"]) for row in curves[1].to_pylist()]
@@ -82,10 +87,11 @@ def check_equal(whole, out):
 
 
 @pytest.mark.ci
+@pytest.mark.parametrize("whole", [AC], indirect=True, ids=["ac"])
 def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
     out = tmp_path / "run"
     process, deadline = start(whole, out), time.monotonic() + 240
-    while not list(out.glob("metrics/000-001-00/round-00000004.parquet")):  # the first part is done, the second is not
+    while not list(out.glob("metrics/000-000-00/round-00000004.parquet")):  # a round after a checkpoint
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -94,6 +100,7 @@ def test_killed_and_resumed_equals_uninterrupted(whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("whole", [BOTH], indirect=True, ids=["both"])
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_random_and_resumed_equals_uninterrupted(whole, tmp_path, seed):
     """As many rounds are written as chance says, over all parts; then the plug is pulled."""
