@@ -406,7 +406,7 @@ def _validate(args: argparse.Namespace) -> None:
 def _add_figures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=sorted(FIGURES), help="which figure")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: paper_figures/NAME)")
-    parser.add_argument("--redo", action="store_true", help="measure again what this machine has measured")
+    parser.add_argument("--redo", action="store_true", help="measure or train again what is there")
     _add_device(parser)
 
 
@@ -429,7 +429,12 @@ def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
     figures(folder, redo=args.redo)
 
 
-FIGURES = {"scalability": _figures_scalability, "leaderboard": _figures_leaderboard}
+def _figures_online(args: argparse.Namespace, folder: Path) -> None:
+    select_device(args.device)
+    import_module("offjax.figures.online").figures(folder, redo=args.redo)
+
+
+FIGURES = {"online": _figures_online, "scalability": _figures_scalability, "leaderboard": _figures_leaderboard}
 
 
 def _run_folder(folder: Path) -> Path:
