@@ -673,6 +673,13 @@ def test_agent_groups_mirror_the_agents():
         assert config.model_dump() == {field.name: getattr(agent, field.name) for field in fields(agent)}
 
 
+def test_the_page_of_the_agents_names_each_and_its_example_is_a_configuration(write):
+    page = (Path(__file__).parents[1] / "docs/agents.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    named = [name for name, _ in load_config(write(example)).agents.named()]
+    assert named == re.findall(r"^## (\w+)$", page, re.MULTILINE) == list(AgentsConfig.model_fields)
+
+
 DOCUMENT = (Path(__file__).parents[1] / "docs/scenarios.md").read_text()
 
 

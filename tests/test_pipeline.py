@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from offjax import pipeline
+from offjax.agents import AGENTS
 from offjax.config import load_config, parse_config
 from offjax.errors import ConfigError
 from offjax.export.bundle import load_policy
@@ -31,6 +32,11 @@ SMALL = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return pipeline.train_run(parse_config(SMALL), tmp_path_factory.mktemp("runs") / "small")
+
+
+def test_every_algorithm_has_a_name_and_an_output():
+    assert list(pipeline.LABELS) == list(pipeline.OUTPUTS) == list(AGENTS)
+    assert {f"trained_{name}" for name in AGENTS} <= set(pipeline.CURVE_ROWS)
 
 
 def test_the_folder_explains_itself(run):

@@ -43,7 +43,7 @@ from offjax.evaluation.report_setting import (
 from offjax.runs.folder import write_text
 
 FILE = "report.html"
-LEARNED_STYLES = 4  # colours for learned policies in the style sheet
+LEARNED_STYLES = 5  # colours for learned policies in the style sheet
 BOARD = (
     ("Copy the bundle to the board", "scp -r policy pi@raspberrypi.local:"),
     (

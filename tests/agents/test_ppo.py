@@ -65,10 +65,15 @@ def test_advantages_are_standardised_over_the_valid_rows():
 def test_the_first_gradient_is_that_of_a2c_with_standardised_advantages():
     """Every ratio is 1 then, and the gradient of a ratio of 1 is that of its logarithm."""
     ppo, a2c = PPO(**LINEAR, entropy_coefficient=0.0), A2C(**LINEAR, entropy_coefficient=0.0)
-    state, rollout = ppo.prepare(ppo.init(KEY, SPECS), _rollout())
-    rows = ppo.rows(state.params, rollout)
-    first = jax.grad(ppo.objective, has_aux=True)(state.params, rows)[0]
-    plain = jax.grad(a2c.objective, has_aux=True)(state.params, rollout)[0]
+
+    @jax.jit
+    def gradients(rollout):
+        state, rollout = ppo.prepare(ppo.init(KEY, SPECS), rollout)
+        rows = ppo.rows(state.params, rollout)
+        first = jax.grad(ppo.objective, has_aux=True)(state.params, rows)[0]
+        return state, rows, first, jax.grad(a2c.objective, has_aux=True)(state.params, rollout)[0]
+
+    state, rows, first, plain = gradients(_rollout())
     np.testing.assert_allclose(first["critic"]["layer_0"]["kernel"], plain["critic"]["layer_0"]["kernel"], rtol=1e-5)
     s, keep = np.array(rows.observation), np.array(rows.valid) / 3.0
     logits = forward(ppo, state.params, "actor", s)
@@ -79,8 +84,14 @@ def test_the_first_gradient_is_that_of_a2c_with_standardised_advantages():
 
 def test_the_gradient_of_a2c_is_the_advantage_times_the_score():
     agent = A2C(**LINEAR, entropy_coefficient=0.0)
-    state, rollout = agent.prepare(agent.init(KEY, SPECS), _rollout())
-    logits, value, advantage, target = agent.judge(state.params, rollout)
+
+    @jax.jit
+    def judged(rollout):
+        state, rollout = agent.prepare(agent.init(KEY, SPECS), rollout)
+        gradient = jax.grad(agent.objective, has_aux=True)(state.params, rollout)[0]
+        return state, rollout, agent.judge(state.params, rollout), gradient
+
+    state, rollout, (logits, value, advantage, target), gradient = judged(_rollout())
     # One device: row 0 goes on to row 1, which ends; row 2 is not valid; row 3 ends.
     batch = make_batch()
     v, v2 = (forward(agent, state.params, "critic", x)[:, 0] for x in (batch.observation, batch.next_observation))
@@ -88,7 +99,6 @@ def test_the_gradient_of_a2c_is_the_advantage_times_the_score():
     by_hand = np.array([r[0] + 0.9 * v2[0] - v[0] + 0.45 * (r[1] - v[1]), r[1] - v[1], 0.0, r[3] - v[3]])
     np.testing.assert_allclose(advantage[:, 0], by_hand, atol=1e-6)
     np.testing.assert_allclose(target, advantage + value, atol=1e-6)
-    gradient = jax.grad(agent.objective, has_aux=True)(state.params, rollout)[0]
     s, keep = np.array(rollout.observation)[:, 0], np.array(rollout.valid)[:, 0] / 3.0
     policy = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(1, keepdims=True)
     score = np.eye(3)[np.array(rollout.decision)[:, 0]] - policy

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offjax.agents import AGENTS
 from offjax.evaluation import charts, notation
 from offjax.evaluation.notation import Interval
 from offjax.evaluation.report import _asset as asset
+from offjax.evaluation.report import _learned_styles as learned_styles
 from offjax.evaluation.report import report_html, write_report
 
 SLOTS = 2000
@@ -417,6 +419,16 @@ def test_colours_are_readable_in_light_and_dark():
             assert contrast(colours[ink], colours["paper"]) >= 4.5, ink
         for ground in ("tint", "faint", "window"):
             assert contrast(colours["muted"], colours[ground]) >= 4.5, ground
+
+
+def test_every_algorithm_has_a_line_of_its_own():
+    """Colour and dash differ, and are in the style sheet, for as many as can be trained in one run."""
+    styles = re.findall(r"^\.l(\d) \{ --mark: (\S+); --dash: ([^;]+);", asset("report.css"), re.MULTILINE)
+    assert [int(index) for index, _, _ in styles] == list(range(len(AGENTS)))
+    assert len({colour for _, colour, _ in styles}) == len({dash for _, _, dash in styles}) == len(AGENTS)
+    names = [f"trained_{name}" for name in AGENTS]
+    report = {"training": [{"algorithm": name} for name in names]}
+    assert list(learned_styles(report, []).values()) == [f"l{index}" for index in range(len(AGENTS))]
 
 
 def numbers_of(svg):
