@@ -197,7 +197,8 @@ def rejax_rows(algorithm: str, repeats: int, python: Path | None, progress: Prog
         peer = sample([run[index] for run in theirs])
         if own is None:
             found = peer.estimate
-            rows.append({"bench": "train", **what, "peer_value": found.mean, "unit": "s", "peer_ci95": found.ci95})
+            theirs_alone = {"peer_value": found.mean, "peer_ci95": found.ci95, "repeats": repeats}
+            rows.append({"bench": "train", **what, "value": None, "unit": "s", "ratio": None, **theirs_alone})
         else:
             rows.append(row(what | {"agent": own.agent}, sample([run[index] for run in ours]), peer))
     return rows
@@ -258,8 +259,8 @@ def print_bench(quick: bool, peers_python: Path | None, clients_python: Path | N
         return
     table = Table("peer", "measure", "cache", "ours s", "peer s", "times sooner", "", title="Training")
     for line in rows[1:]:
-        ratio = f"{line['ratio']:.2f} ± {line['ratio_ci95']:.2f}" if "ratio" in line else ""
-        ours = f"{line['value']:.2f}" if "value" in line else ""
+        ratio = f"{line['ratio']:.2f} ± {line['ratio_ci95']:.2f}" if line["ratio"] is not None else ""
+        ours = f"{line['value']:.2f}" if line["value"] is not None else ""
         cells = [line["peer"], line["measure"], line["cache"], ours, f"{line['peer_value']:.2f}", ratio]
         table.add_row(*cells, line.get("ratio_is", ""))
     console = Console()
