@@ -156,7 +156,8 @@ def _train(unit: Unit, config: RunConfig, folder: Path) -> tuple[Any, list[float
     keys = keys_of(config.training.seed, 1, Purpose.VALIDATE)
     validator = Validator((problem,) * unit.members, unit, keys)
     state = train_unit(unit, folder, validator)
-    return state, [validator(index, unit.member(state, index))["reward"] for index in range(unit.members)]
+    rewards = [validator(place, chunk)["reward"] for place, chunk in enumerate(state.chunks)]
+    return state, np.concatenate(rewards)[: unit.members].tolist()
 
 
 # ----------------------------------------------------------------------------------------------------- scores
