@@ -18,13 +18,16 @@ from offjax.baselines.rules import Rule
 from offjax.bench.world import LONG, Case
 from offjax.evaluation.rollout import episode
 from offjax.learning import train
+from offjax.learning.unit import stack
 from offjax.problems import nieto2024
 
-DEVICES, WORLDS, HORIZON = 20, 2, 40
+DEVICES, HORIZON = 20, 40
+PLAN = train.Plan(horizon=HORIZON, worlds=2)
 KEY = jax.eval_shape(lambda: jax.random.key(0, impl=train.GENERATOR))
 AGENTS = {
     "ac": {"hidden": (4,)},
-    "ddqn": {"hidden": (4,), "replay_capacity": 2000, "batch_size": 16},
+    "ddqn": {"hidden": (4,), "replay_capacity": 2000, "batch_size": 16, "prioritised": True},
+    "ppo": {"hidden": (4,), "rollout_slots": 2},
 }
 # Whatever a program asks of the host or of a library that only one platform has.
 OUTSIDE = re.compile(r"custom_call\s+@(\S+?)\(|stablehlo\.(send|recv|infeed|outfeed)\b")
@@ -49,12 +52,24 @@ def step_world(case):
 def train_agent(name):
     agent = make_agent(name, **AGENTS[name])
     problem = nieto2024.make("text", "scenario1", "uniform", devices=DEVICES)
-    state = jax.eval_shape(lambda key: train.init(key, agent, problem, WORLDS, HORIZON), KEY)
+    state = jax.eval_shape(lambda key: train.init(key, agent, problem, PLAN), KEY)
 
     def one_round(agent, problem, state):
-        return train.train_round(agent, problem, state, HORIZON)
+        return train.train_round(agent, problem, state, PLAN)
 
     return one_round, (abstract(agent), abstract(problem), state)
+
+
+def sweep(members):
+    agents = stack([make_agent("ac", **AGENTS["ac"])] * members)
+    problem = nieto2024.make("text", "scenario1", "uniform", devices=DEVICES)
+    keys = jax.eval_shape(lambda key: jax.random.split(key, members), KEY)
+    states = jax.eval_shape(lambda keys: train.init_many(keys, agents, problem, PLAN, False), keys)
+
+    def one_round(agents, problem, states):
+        return train.train_rounds(agents, problem, states, PLAN, False)
+
+    return one_round, (abstract(agents), abstract(problem), states)
 
 
 def evaluate_rule():
@@ -68,6 +83,8 @@ PROGRAMS = {
     "world, exact": lambda: step_world(Case("exact", "ps", LONG)),
     "train ac": lambda: train_agent("ac"),
     "train ddqn": lambda: train_agent("ddqn"),
+    "train ppo": lambda: train_agent("ppo"),
+    "sweep": lambda: sweep(3),
     "evaluate": evaluate_rule,
 }
 

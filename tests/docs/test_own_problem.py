@@ -26,7 +26,7 @@ def test_the_page_runs(names):
 
 
 def test_it_learns(names):
-    assert -1.0 <= float(names["metrics"]["reward"]) <= 1.0
+    assert -1.0 <= float(names["metrics"]["reward"][0]) <= 1.0
     assert int(names["state"].slots) == 3 * 50
 
 
