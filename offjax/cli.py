@@ -288,11 +288,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the bundle (default: RUN/policy)")
     parser.add_argument("--agent", metavar="NAME", help="agent of the policy (default: the first of the run)")
     parser.add_argument("--scenario", metavar="NAME", help="scenario of its training (default: the first of the run)")
+    parser.add_argument("--best", action="store_true", help="as it was when it validated best, not at the end")
+    parser.add_argument("--learner", type=int, metavar="N", help="device, where each has a learner (default: 0)")
 
 
 def _export(args: argparse.Namespace) -> None:
     run = _run_folder(args.run)
-    _pipeline().export_run(run, args.out or run / "policy", agent=args.agent, scenario=args.scenario)
+    out, named = args.out or run / "policy", {"agent": args.agent, "scenario": args.scenario}
+    _pipeline().export_run(run, out, **named, best=args.best, learner=args.learner)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -155,7 +155,10 @@ def _carry_out(config: RunConfig, run: RunFolder, tasks: Sequence[Task]) -> RunF
     states = {task.unit.name: _train(config, task, run) for task in tasks}
     combine_metrics(run.path)
     settings = evaluate_settings(config, _trained(config, tasks, states))
-    parity = _export(config, tasks[0], states[tasks[0].unit.name], run.path, run.policy)
+    task, state = tasks[0], states[tasks[0].unit.name]
+    seed = _best_seed(run.path, task.unit)
+    learnt = _one_learner(task.unit, _learnt(task.unit, state, seed, best=False), learner=None)
+    parity = _export(config, task, seed, learnt, run.path, run.policy)
     summary = _summary(config, settings, {tasks[0].unit.name: parity})
     write_report(run.path, _report(config, run, settings, summary))
     write_json(run.summary, summary)  # last: its presence says that the run is finished
@@ -294,18 +297,28 @@ def _print(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def export_run(
-    run: Path | str, out: Path | str, agent: str | None = None, scenario: str | None = None
+    run: Path | str,
+    out: Path | str,
+    agent: str | None = None,
+    scenario: str | None = None,
+    best: bool = False,
+    learner: int | None = None,
 ) -> dict[str, Any]:
-    """Write the bundle of a trained policy: the training seed with the best validation.
+    """Write the bundle of a trained policy: the training seed with the best validation, as it was at the end.
 
     Args:
         run: run folder.
         out: folder of the bundle; only an older bundle may be there.
         agent: name of the algorithm; the first one of the configuration if not given.
         scenario: where it was trained; the first one of the configuration if not given.
+        best: as it was when it validated best, instead of at the end.
+        learner: the device whose policy it is, where every device has a learner of its own; the first if not given.
 
     Returns:
         the parity of the bundle with JAX.
+
+    Raises:
+        ConfigError: the run has no such policy.
     """
     folder = open_run(run)
     config = load_config(folder.config)
@@ -318,7 +331,11 @@ def export_run(
     wanted = (agent or names[0], scenario or scenarios[0])
     task = next(task for task in tasks if (task.agent_name, task.scenario) == wanted)
     state = _load(config, task, folder.path)
-    parity = _export(config, task, state, folder.path, Path(out))
+    seed = _best_seed(folder.path, task.unit)
+    if best:
+        seed = _ever_best_seed(state, folder.path)
+    learnt = _one_learner(task.unit, _learnt(task.unit, state, seed, best), learner)
+    parity = _export(config, task, seed, learnt, folder.path, Path(out))
     Console().print(
         f"{out}: {task.unit.name}, agrees with JAX on {parity['observations']} observations "
         f"(largest difference {parity['max_abs_diff']:.1e}, "
@@ -328,12 +345,34 @@ def export_run(
     return parity
 
 
-def _export(config: RunConfig, task: Task, state: UnitState, run: Path, out: Path) -> dict[str, Any]:
-    """Write a bundle and measure its parity; of independent learners the first device's."""
-    best, unit = _best_seed(run, task.unit), task.unit
-    problem, agent, learnt = unit.problems[best], unit.agents[best], unit.member(state, best).agent
-    if unit.plan.independent:
-        learnt = jax.tree.map(lambda leaf: leaf[0], learnt)
+def _ever_best_seed(state: UnitState, run: Path) -> int:
+    """Index of the training seed whose policy validated best at any time."""
+    if state.best is None:
+        raise ConfigError("--best", str(run), "this run had no validation (training.validation_devices: 0)")
+    return int(np.argmax(np.asarray(state.best.reward)))
+
+
+def _learnt(unit: Unit, state: UnitState, seed: int, best: bool) -> Any:
+    """What a training seed has learnt, at the end or when it validated best."""
+    if not best:
+        return unit.member(state, seed).agent
+    assert state.best is not None
+    return jax.tree.map(lambda leaf: leaf[seed], state.best.learnt)
+
+
+def _one_learner(unit: Unit, learnt: Any, learner: int | None) -> Any:
+    """The learner of one device where each has its own."""
+    devices = unit.problems[0].params.devices
+    if learner is not None and not (unit.plan.independent and 0 <= learner < devices):
+        allowed = f"devices 0 to {devices - 1}" if unit.plan.independent else "this run has one learner for all devices"
+        raise ConfigError("--learner", learner, allowed)
+    return jax.tree.map(lambda leaf: leaf[learner or 0], learnt) if unit.plan.independent else learnt
+
+
+def _export(config: RunConfig, task: Task, seed: int, learnt: Any, run: Path, out: Path) -> dict[str, Any]:
+    """Write the bundle of what a training seed has learnt, and measure its parity."""
+    unit = task.unit
+    problem, agent = unit.problems[seed], unit.agents[seed]
     low = np.asarray([feature.low for feature in problem.features], np.float32)
     high = np.asarray([feature.high for feature in problem.features], np.float32)
 
@@ -341,7 +380,7 @@ def _export(config: RunConfig, task: Task, state: UnitState, run: Path, out: Pat
     def outputs(observation: jax.Array) -> jax.Array:
         return agent.outputs(learnt, problem.normalise(observation))
 
-    observations = parity_observations(outputs, low, high, seed=task.unit.seeds[best])
+    observations = parity_observations(outputs, low, high, seed=unit.seeds[seed])
     source = PolicySource(
         layers=[(np.asarray(layer.kernel), np.asarray(layer.bias), layer.activation) for layer in agent.layers(learnt)],
         normaliser_shift=low,
@@ -350,7 +389,7 @@ def _export(config: RunConfig, task: Task, state: UnitState, run: Path, out: Pat
         decisions=problem.decisions,
         algorithm=task.agent_name,
         output=OUTPUTS[task.agent_name],
-        provenance=_origin(config, task, best, run),
+        provenance=_origin(config, task, seed, run),
         selftest_observations=observations[:: len(observations) // SELFTEST_ROWS][:SELFTEST_ROWS],
     )
     write_bundle(out, source, overwrite=out.exists())
@@ -359,14 +398,14 @@ def _export(config: RunConfig, task: Task, state: UnitState, run: Path, out: Pat
     return parity
 
 
-def _origin(config: RunConfig, task: Task, best: int, run: Path) -> dict[str, Any]:
+def _origin(config: RunConfig, task: Task, seed: int, run: Path) -> dict[str, Any]:
     """What a bundle says of where it came from."""
     known, chosen = json.loads((run / "provenance.json").read_text(encoding="utf-8")), config.problem
     return {
         "config": config_hash(config),
         "problem": f"{chosen.name}/{chosen.variant}/{chosen.workload_name(chosen.usual_mix)}",
         "scenario": task.scenario,
-        "seed": task.unit.seeds[best],
+        "seed": task.unit.seeds[seed],
         "versions": known.get("versions"),
         "git": known.get("git"),
         "trained": known.get("started"),

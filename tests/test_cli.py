@@ -115,8 +115,12 @@ def test_the_other_commands_pass_their_folders(calls, run, tmp_path, capsys):
     assert main(["check-env", "nieto2024-v0"]) == 0
     assert calls == [
         ("resume_run", (run, None), {}),
-        ("export_run", (run, run / "policy"), {"agent": None, "scenario": None}),
-        ("export_run", (run, Path("board")), {"agent": "ac", "scenario": "alternating"}),
+        ("export_run", (run, run / "policy"), {"agent": None, "scenario": None, "best": False, "learner": None}),
+        (
+            "export_run",
+            (run, Path("board")),
+            {"agent": "ac", "scenario": "alternating", "best": False, "learner": None},
+        ),
         ("demo", (tmp_path / "d",), {}),
         ("check_env_id", ("nieto2024-v0",), {}),
     ]

@@ -12,8 +12,6 @@ import pytest
 from offjax.config import parse_config, to_yaml
 from offjax.runs.log import read_metrics
 
-pytestmark = pytest.mark.ci
-
 CONFIG = {
     "problem": {"devices": 80, "slots": 80},
     "agents": {"ddqn": {"hidden": [16], "replay_capacity": 2000, "batch_size": 32}, "ac": {"hidden": [16]}},
@@ -43,7 +41,11 @@ def kill_after(folder, part, config):
 
 @pytest.mark.parametrize(
     "part",
-    ["checkpoints/ddqn-scenario1/3*", "metrics/ddqn-scenario1/round-00000007.parquet", "checkpoints/ac-scenario1/9"],
+    [
+        pytest.param("metrics/ddqn-scenario1/round-00000007.parquet", marks=pytest.mark.ci),
+        pytest.param("checkpoints/ddqn-scenario1/3*", marks=pytest.mark.slow),
+        pytest.param("checkpoints/ac-scenario1/9", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, whole, part):
     folder, config = whole

@@ -14,6 +14,7 @@ from offjax.agents import AGENTS
 from offjax.config import load_config, parse_config
 from offjax.errors import ConfigError
 from offjax.export.bundle import load_policy
+from offjax.learning.unit import load_unit
 from offjax.runs.log import read_metrics
 from offjax.runs.provenance import device_name
 
@@ -106,6 +107,22 @@ def test_other_agents_and_scenarios_can_be_exported(run, tmp_path):
     assert load_policy(tmp_path / "ac").manifest["algorithm"] == "ac"
     with pytest.raises(ConfigError, match=r"--agent.*ddqn, ac"):
         pipeline.export_run(run.path, tmp_path / "ppo", agent="ppo")
+    with pytest.raises(ConfigError, match=r"--learner.*one learner for all"):
+        pipeline.export_run(run.path, tmp_path / "one", learner=0)
+
+
+def test_the_policy_that_validated_best_can_be_exported(run, tmp_path):
+    """A run of three rounds, validated after the second and the third: what is exported is the better of the two."""
+    pipeline.export_run(run.path, tmp_path / "best", best=True)
+    assert load_policy(tmp_path / "best").manifest["algorithm"] == "ddqn"
+    rows = [row for row in read_metrics(run.path).to_pylist() if row["run"] == "ddqn-scenario1"]
+    rewards = {(row["seed"], row["round"]): row["value"] for row in rows if row["name"] == "validation_reward"}
+    task = pipeline.build_tasks(load_config(run.config))[0]
+    state, _ = load_unit(task.unit, run.path)
+    for seed, reward, round_ in zip((0, 1), state.best.reward, state.best.round, strict=True):
+        own = {at: value for (of, at), value in rewards.items() if of == seed}
+        assert float(reward) == pytest.approx(max(own.values()), rel=1e-6)
+        assert int(round_) - 1 in [at for at, value in own.items() if value == max(own.values())]
 
 
 def test_a_run_can_be_evaluated_on_other_mixes(run, tmp_path, capsys):
