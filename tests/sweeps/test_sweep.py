@@ -195,14 +195,26 @@ def test_wrong_input_ends_in_one_line(run, tmp_path, capsys, arguments, code, wo
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_checkpoint_of_another_configuration_stays_intact(run, tmp_path, capsys):
-    """Somebody has edited config.yaml: the widths no longer fit the states on disk."""
+def _changed(folder):
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("hidden: [4]", "hidden: [8]"))
+
+
+def _of_another_version(folder):
+    (folder / "parts/000.json").write_text('[{"name": "000"}]')
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"), [(_changed, "its config.yaml, or offjax itself, has changed"), (_of_another_version, "another version of offjax")]
+)
+def test_a_sweep_of_something_else_is_refused_and_stays_as_it_is(run, tmp_path, capsys, harm, words):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     for name in ("summary.json", "finished/000-000-00.json"):
         (copy / name).unlink()
-    (copy / "config.yaml").write_text(to_yaml(sweep({"agents": {"ac": {"hidden": [8]}}})))
-    before = sorted((copy / "checkpoints").rglob("*"))
+    harm(copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     assert main(["resume", str(copy)]) == 2
-    assert "damaged or of another configuration" in capsys.readouterr().err.splitlines()[-1]
-    assert sorted((copy / "checkpoints").rglob("*")) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
