@@ -31,7 +31,7 @@ WIDTHS = (16, 64, 256)
 AGENTS, SETTINGS = 256, 32  # 8 seeds of each setting
 SAMPLE = 8  # processes that are measured, for all of them
 QUICK_AGENTS, QUICK_SAMPLE = 64, 2
-DEVICES, SLOTS, WORLDS, ROUNDS = 80, 200, 4, 10
+DEVICES, SLOTS, WORLDS, ROUNDS = 80, 200, 4, 40
 HYPER = {"entropy_coefficient": 0.8, "critic_learning_rate": 3e-3}
 LOW, HIGH = 1e-4, 3e-2  # of the learning rates
 

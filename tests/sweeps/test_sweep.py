@@ -10,7 +10,8 @@ import pytest
 
 from offjax.cli import main
 from offjax.config import parse_sweep, to_yaml
-from offjax.learning.sweep import candidates, differ, group, make_unit, slices
+from offjax.learning import sweep as probing
+from offjax.learning.sweep import candidates, choose_chunk, differ, group, make_unit, slices
 from offjax.learning.unit import load_unit, train_unit
 from offjax.runs.progress import ProgressReport
 from offjax.sweeps.results import rank
@@ -78,12 +79,29 @@ def test_slices_are_whole_chunks():
 
 
 def test_wide_networks_try_smaller_chunks():
-    def largest(width):
+    def sizes(width):
         config = sweep({"agents": {"ac": {"hidden": [width]}}, "training": {**BASE["training"], "seeds": 100}})
         members = groups_of(config)[0]
-        return max(candidates(make_unit("unit", members, 1, differ(members))))
+        return candidates(make_unit("unit", members, 1, differ(members)))
 
-    assert largest(16) > largest(64) > largest(512)
+    assert sizes(16)[0] > sizes(64)[0] > sizes(512)[0] == 1
+    assert all(-(-600 // size) * size - 600 < 10 for size in sizes(16))  # few copies fill the last chunk up
+
+
+@pytest.mark.parametrize(("compiling", "tried"), [(1e-3, 3), (1e9, 1)])
+def test_the_probe_tries_what_may_pay(monkeypatch, compiling, tried):
+    """Of sizes that all take some seconds it keeps the fastest, and a short sweep compiles none in vain."""
+    config = sweep({"training": {**BASE["training"], "seeds": 100}})
+    members = groups_of(config)[0]
+    unit, seen = make_unit("unit", members, 1, differ(members)), []
+
+    def measure(unit):
+        seen.append(unit.chunk)
+        return compiling, 1.0 / unit.chunk
+
+    monkeypatch.setattr(probing, "measure", measure)
+    assert choose_chunk(unit) == max(seen)
+    assert seen == candidates(unit)[:tried]
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -205,7 +223,8 @@ def _of_another_version(folder):
 
 
 @pytest.mark.parametrize(
-    ("harm", "words"), [(_changed, "its config.yaml, or offjax itself, has changed"), (_of_another_version, "another version of offjax")]
+    ("harm", "words"),
+    [(_changed, "its config.yaml, or offjax itself, has changed"), (_of_another_version, "another version of offjax")],
 )
 def test_a_sweep_of_something_else_is_refused_and_stays_as_it_is(run, tmp_path, capsys, harm, words):
     copy = tmp_path / "run"
