@@ -14,7 +14,8 @@ from offjax.learning import sweep as probing
 from offjax.learning.sweep import candidates, choose_chunk, differ, group, make_unit, slices
 from offjax.learning.unit import load_unit, train_unit
 from offjax.runs.progress import ProgressReport
-from offjax.sweeps.results import rank
+from offjax.sweeps.ray_engine import work
+from offjax.sweeps.results import rank, read_curves
 from offjax.sweeps.trials import make_trials
 
 BASE = {
@@ -163,6 +164,25 @@ def test_members_learn_what_they_would_learn_alone(run, tmp_path):
                 np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
             else:
                 np.testing.assert_array_equal(left, right)
+
+
+def test_a_worker_without_the_run_folder_brings_its_files_back(run, tmp_path):
+    """As on a cluster whose machines share no disk."""
+    row = json.loads((run / "parts/000.json").read_text())["parts"][0]
+    config = sweep()
+    files = work(config.model_dump(mode="json"), list(config.grid()), 0, str(tmp_path / "nowhere"), row)
+    assert not (tmp_path / "nowhere").exists()
+    assert {"finished/000-000-00.json", "metrics/000-000-00/round-00000003.parquet"} <= set(files)
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    assert read_curves(tmp_path, ["000-000-00"]).equals(table(run, "curves"))
+    members = [trial.member for trial in trials_of(config)]
+    states = [
+        load_unit(make_unit("000-000-00", members, 4, True), place, validated=False)[0] for place in (run, tmp_path)
+    ]
+    for left, right in zip(*map(_plain, states), strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 def test_an_interrupted_sweep_ends_with_the_same_tables(run, tmp_path, monkeypatch, capsys):
