@@ -45,6 +45,7 @@ def calls(monkeypatch) -> list:
     check_env_id = record("check_env_id", ["identity", "time limit"])
     monkeypatch.setitem(sys.modules, "offjax.testing", SimpleNamespace(check_env_id=check_env_id))
     monkeypatch.setattr("offjax.cli._tune_for_worlds", lambda: None)  # this process has started jax as tests want it
+    monkeypatch.setitem(sys.modules, "offjax.sweeps.run", SimpleNamespace(sweep_run=record("sweep_run")))
     for module, name in (("rows", "print_bench"), ("validate", "print_validation"), ("scalability", "run")):
         monkeypatch.setitem(sys.modules, f"offjax.bench.{module}", SimpleNamespace(**{name: record(name)}))
     return calls
@@ -228,11 +229,16 @@ def test_the_examples_run_as_they_stand(calls, monkeypatch, tmp_path):
     assert by_name["train_run"][0].agents.ac.gamma == 0.9
     assert by_name["print_bench"] == ("1e3,1e6", None, None, True)
     assert by_name["print_validation"] == ("1e7", Path("docs/validity.md"), False)
+    assert by_name["sweep_run"][0].run.training.seeds == 3
+    assert by_name["sweep_run"][1:] == (Path("runs/lr_seed_grid"), None)
     assert by_name["run"] == (Path("paper_figures/scalability"),)
     assert len(calls) == len(COMMANDS)
 
 
 BAD_OPTIONS = {
+    "bench sweep --widths wide": "--widths: 'wide' is not allowed; whole numbers from 1, like 1000 or 1e6",
+    "bench sweep --devices 20": "--devices does not belong to bench sweep",
+    "bench world --quick": "--quick does not belong to bench world",
     "bench world --devices many": "--devices: 'many' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
@@ -322,7 +328,7 @@ def test_ctrl_c_in_a_process_ends_with_130(run, tmp_path):
     code = (
         "import signal, sys, time, types; from offjax.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it\n"
-        "def wait(folder): print('go', flush=True); time.sleep(60)\n"
+        "def wait(*_): print('go', flush=True); time.sleep(60)\n"
         "sys.modules['offjax.pipeline'] = types.SimpleNamespace(resume_run=wait)\n"
         f"sys.exit(main(['resume', {str(run)!r}]))"
     )
