@@ -238,11 +238,16 @@ def test_the_examples_run_as_they_stand(calls, monkeypatch, tmp_path):
     assert by_name["train_run"][0].agents.ac.gamma == 0.9
     assert by_name["print_bench"] == ("1e3,1e6", None, None, True)
     assert by_name["print_validation"] == ("1e7", Path("docs/validity.md"), False)
+    assert by_name["sweep_run"][0].run.training.seeds == 3
+    assert by_name["sweep_run"][1:] == (Path("runs/lr_seed_grid"), None)
     assert by_name["run"] == (Path("paper_figures/scalability"),)
     assert len(calls) == len(COMMANDS)
 
 
 BAD_OPTIONS = {
+    "bench sweep --widths wide": "--widths: 'wide' is not allowed; whole numbers from 1, like 1000 or 1e6",
+    "bench sweep --devices 20": "--devices does not belong to bench sweep",
+    "bench world --quick": "--quick does not belong to bench world",
     "bench world --devices many": "--devices: 'many' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",

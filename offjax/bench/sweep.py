@@ -14,17 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 from rich.console import Console
 from rich.table import Table
 
-from offjax.agents import make_agent
 from offjax.bench import machine
+from offjax.bench.one_program import DEVICES, HYPER, ROUNDS, SLOTS, WORLDS, learning_rates
 from offjax.bench.options import whole
 from offjax.config import parse_sweep, to_yaml
-from offjax.learning import train
-from offjax.learning.train import GENERATOR, Plan
-from offjax.problems import laas2022
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import device_name
 
@@ -32,9 +28,6 @@ WIDTHS = (16, 64, 256)
 AGENTS, SETTINGS = 256, 32  # 8 seeds of each setting
 SAMPLE = 8  # processes that are measured, for all of them
 QUICK_AGENTS, QUICK_SAMPLE = 64, 2
-DEVICES, SLOTS, WORLDS, ROUNDS = 80, 200, 4, 10
-HYPER = {"entropy_coefficient": 0.8, "critic_learning_rate": 3e-3}
-LOW, HIGH = 1e-4, 3e-2  # of the learning rates
 
 
 def sweep_yaml(width: int, settings: int, seeds: int) -> str:
@@ -56,20 +49,14 @@ def sweep_yaml(width: int, settings: int, seeds: int) -> str:
     return to_yaml(parse_sweep(tree))
 
 
-def learning_rates(count: int) -> list[float]:
-    """So many, evenly spaced by their ratio."""
-    return [LOW * (HIGH / LOW) ** (index / max(count - 1, 1)) for index in range(count)]
-
-
 def run_sweep(width: int, settings: int, seeds: int) -> tuple[float, list[dict[str, Any]]]:
     """Seconds of a whole process of ``offjax sweep``, and what it says of its programs."""
     with tempfile.TemporaryDirectory() as folder:
         config, out = Path(folder) / "sweep.yaml", Path(folder) / "run"
         config.write_text(sweep_yaml(width, settings, seeds), encoding="utf-8")
         command = [sys.executable, "-m", "offjax", "sweep", str(config), "--out", str(out)]
-        own = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, env=own)
+        subprocess.run(command, check=True, capture_output=True, env=uncached())
         seconds = time.perf_counter() - start
         return seconds, json.loads((out / "summary.json").read_text(encoding="utf-8"))["parts"]
 
@@ -87,18 +74,16 @@ def time_processes(width: int, sample: int, agents: int) -> float:
 
 
 def time_one_program(width: int, agents: int) -> float:
-    """Seconds of one compiled program that trains ``agents`` agents, one after the other, compilation included."""
-    jax.clear_caches()
+    """Seconds of a process whose one compiled program trains ``agents`` agents, one after the other."""
+    command = [sys.executable, "-m", "offjax.bench.one_program", str(width), str(agents)]
     start = time.perf_counter()
-    problem = laas2022.make(laas2022.CALM, devices=DEVICES // WORLDS, horizon=SLOTS)
-    plan = Plan(horizon=SLOTS, worlds=WORLDS)
-    for index, rate in enumerate(learning_rates(agents)):
-        agent = make_agent("ac", hidden=(width, width), actor_learning_rate=rate, **HYPER)
-        state = train.init(jax.random.key(index, impl=GENERATOR), agent, problem, plan)
-        for _ in range(ROUNDS):
-            state, metrics = train.train_round(agent, problem, state, plan)
-        jax.device_get((state.agent, metrics))
+    subprocess.run(command, check=True, capture_output=True, env=uncached())
     return time.perf_counter() - start
+
+
+def uncached() -> dict[str, str]:
+    """The environment, without a cache of compiled programs."""
+    return {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
 
 
 def measure(width: int, quick: bool) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from offjax.learning.train import Plan, TrainState
 from offjax.learning.unit import Unit
 from offjax.problems.spec import Problem
 
-FASTER = 1.05  # a larger chunk must be so many times faster to be worth its memory
+HOPE = 0.25  # of the time that is left: what another size may save
 SHARE = 0.5  # of the memory that is there: states, and what a program works with
 WORKING = 3  # times a state: the program's own arrays beside it
 
@@ -84,30 +84,31 @@ def slices(members: Sequence[Member], chunk: int, parts: int) -> list[Sequence[M
 def choose_chunk(unit: Unit) -> int:
     """How many members one program should train at once here: the fastest of a few sizes.
 
-    Each size compiles a program and trains one round twice, as many chunks side by side as there are workers; a
-    larger one is not tried once it no longer pays.
+    Each size compiles a program and trains a few chunks twice for a round, side by side as they will be. The likeliest
+    size comes first, and another one is tried only where it could save more time than it takes to compile.
     """
-    best, best_seconds = 1, float("inf")
+    best, least = 1, float("inf")
     for chunk in candidates(unit):
-        if best_seconds < float("inf") and not fits(unit, chunk):
+        if least < float("inf") and not fits(unit, chunk):
+            continue
+        compiling, seconds = measure(replace(unit, chunk=chunk))
+        if seconds < least:
+            best, least = chunk, seconds
+        if HOPE * least * unit.members * unit.rounds < compiling:
             break
-        seconds = seconds_per_member(replace(unit, chunk=chunk))
-        if seconds * FASTER > best_seconds:
-            break
-        best, best_seconds = chunk, seconds
     return best
 
 
 def candidates(unit: Unit) -> list[int]:
-    """Sizes that are worth a try, ascending: on a CPU wide networks lose by vmap, narrow ones gain."""
+    """Sizes that are worth a try, the likeliest first: on a CPU wide networks lose by vmap, narrow ones gain."""
     width = max(getattr(unit.agents[0], "hidden", (64,)))
     sizes: tuple[int, ...]
     if jax.default_backend() != "cpu":
-        sizes = (16, 128, 1024)
+        sizes = (128, 1024, 16)
     else:
-        sizes = (8, 32, 128) if width <= 32 else (1, 8) if width <= 128 else (1, 4)
+        sizes = (32, 128, 8) if width <= 32 else (4, 16, 1) if width <= 128 else (1, 4)
     largest = -(-unit.members // _workers(unit))
-    return sorted({_even(unit.members, min(size, largest)) for size in sizes})
+    return list(dict.fromkeys(_even(unit.members, min(size, largest)) for size in sizes))
 
 
 def _even(members: int, chunk: int) -> int:
@@ -136,17 +137,18 @@ def _available_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def seconds_per_member(unit: Unit) -> float:
-    """Seconds of a round for each member, some chunks side by side; compilation and first touch aside."""
+def measure(unit: Unit) -> tuple[float, float]:
+    """Seconds that compilation takes, and seconds of a round for each member, some chunks side by side."""
     places = range(min(_workers(unit), len(unit.groups)))
     with ThreadPoolExecutor(max_workers=len(places)) as pool:
 
         def round_of_all(states: Sequence[TrainState]) -> list[TrainState]:
             return jax.block_until_ready([state for state, _ in pool.map(unit.step, places, states)])
 
+        start = time.perf_counter()
         first = jax.block_until_ready(unit.step(0, unit.start_chunk(0))[0])
-        states = [first, *(unit.start_chunk(place) for place in places[1:])]
-        states = round_of_all(states)
+        compiling = time.perf_counter() - start
+        states = round_of_all([first, *(unit.start_chunk(place) for place in places[1:])])
         start = time.perf_counter()
         round_of_all(states)
-        return (time.perf_counter() - start) / (len(places) * unit.chunk)
+        return compiling, (time.perf_counter() - start) / (len(places) * unit.chunk)

@@ -19,7 +19,7 @@ from offjax.errors import ConfigError
 from offjax.physics import cost
 from offjax.physics.radio import PATH_LOSSES, from_db, shannon_rate, watt_from_dbm
 from offjax.problems.fleet import Profile, make_fleet
-from offjax.problems.parts import Sharing, cell_size, check_choice, f32, min_max, structure
+from offjax.problems.parts import Sharing, as_leaves, cell_size, check_choice, f32, min_max, structure
 from offjax.problems.scenario import Scenario, make_schedule
 from offjax.problems.spec import Feature
 from offjax.workload.arrivals import Arrivals, exhausted, limited, periodic
@@ -468,7 +468,7 @@ def _features(
         numbers = range(1, params.cell_size)
         features += [Feature(f"demand_of_{number}", "unit", 0.0, float(demand[1])) for number in numbers]
         features += [Feature(f"link_rate_of_{number}", "bit/s", 0.0, best) for number in numbers]
-    return tuple(features)
+    return as_leaves(features)
 
 
 def _finite(rate: float, otherwise: float) -> float:

@@ -17,7 +17,7 @@ from flax import struct
 from offjax.physics.fibre import fibre_rate, propagation_delay
 from offjax.physics.radio import watt_from_dbm
 from offjax.problems.fleet import Profile, make_fleet
-from offjax.problems.parts import Sharing, cell_size, check_choice, f32, min_max, structure
+from offjax.problems.parts import Sharing, as_leaves, cell_size, check_choice, f32, min_max, structure
 from offjax.problems.scenario import Scenario, make_schedule
 from offjax.problems.spec import Feature
 from offjax.workload.arrivals import Arrivals, periodic
@@ -314,13 +314,15 @@ def _place(params: Params, numbers: Preset) -> Params:
 def _features(params: Params, sized: bool) -> tuple[Feature, ...]:
     """What is observed, with ranges that hold for every profile of the fleet."""
     speeds = [float(speed) for speed in params.servers.speed]
-    return (
-        Feature("battery", "J", 0.0, float(jnp.max(params.fleet.battery))),
-        Feature("device_speed", "cycles/s", 0.0, float(jnp.max(params.fleet.speed))),
-        Feature("mec_free", "cycles/s", 0.0, speeds[0]),
-        Feature("cloud_free", "cycles/s", 0.0, speeds[1]),
-        Feature("channel_gain", "dB", *GAIN_RANGE),
-        *(_task_features(params.workload) if sized else [Feature("task_class", "1", 1.0, 3.0)]),
+    return as_leaves(
+        (
+            Feature("battery", "J", 0.0, float(jnp.max(params.fleet.battery))),
+            Feature("device_speed", "cycles/s", 0.0, float(jnp.max(params.fleet.speed))),
+            Feature("mec_free", "cycles/s", 0.0, speeds[0]),
+            Feature("cloud_free", "cycles/s", 0.0, speeds[1]),
+            Feature("channel_gain", "dB", *GAIN_RANGE),
+            *(_task_features(params.workload) if sized else [Feature("task_class", "1", 1.0, 3.0)]),
+        )
     )
 
 

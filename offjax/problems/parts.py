@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from offjax.errors import ConfigError
 from offjax.problems.scenario import Scenario
@@ -62,6 +63,11 @@ def check_choice(field: str, value: object, allowed: Iterable[str]) -> None:
 def f32(value: object) -> jax.Array:
     """A float32 array."""
     return jnp.asarray(value, jnp.float32)
+
+
+def as_leaves(features: Iterable[Feature]) -> tuple[Feature, ...]:
+    """Features whose ranges are NumPy scalars: Python's floats, but with the shape and type that leaves have."""
+    return tuple(own.replace(low=np.float64(own.low), high=np.float64(own.high)) for own in features)
 
 
 def min_max(observation: jax.Array, features: Sequence[Feature]) -> jax.Array:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from offjax.config import SweepConfig, config_hash, load_sweep, to_yaml
+from offjax.errors import ConfigError
 from offjax.learning.sweep import choose_chunk, differ, group, make_unit, slices
 from offjax.runs.folder import RunFolder, create_run, open_run, write_json
 from offjax.runs.progress import ProgressReport
@@ -99,25 +100,45 @@ def _proposed(
     config: SweepConfig, run: Path, number: int, size: int, tried: Sequence[tuple[Point, float]]
 ) -> list[Point]:
     """The settings of a batch of a search: those that were trained before it was interrupted, else new ones."""
-    path = _batch_file(run, number)
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))["points"]
-    return search.propose(config, tried, number, size)
+    known = _read_batch(config, run, number)
+    return search.propose(config, tried, number, size) if known is None else known["points"]
+
+
+def _parts(config: SweepConfig, run: Path, number: int, batch: Batch, workers: int) -> list[Part]:
+    """Who is trained with whom: as it was laid out before, so that a resumed sweep computes the same bits."""
+    known = _read_batch(config, run, number)
+    if known is None:
+        parts = _lay_out(config, number, batch, workers)
+        path = _batch_file(run, number)
+        path.parent.mkdir(exist_ok=True)
+        rows = [part.to_dict() for part in parts]
+        points = batch.points if config.search else []
+        write_json(path, {"config": config_hash(config), "points": points, "parts": rows})
+        return parts
+    return [Part.from_dict(row) for row in known["parts"]]
 
 
 def _batch_file(run: Path, number: int) -> Path:
     return run / "parts" / f"{number:03d}.json"
 
 
-def _parts(config: SweepConfig, run: Path, number: int, batch: Batch, workers: int) -> list[Part]:
-    """Who is trained with whom: as it was laid out before, so that a resumed sweep computes the same bits."""
+def _read_batch(config: SweepConfig, run: Path, number: int) -> dict[str, Any] | None:
+    """What was laid out before, if anything.
+
+    Raises:
+        ConfigError: it was laid out for something else; what is on disk stays as it is.
+    """
     path = _batch_file(run, number)
     if not path.is_file():
-        path.parent.mkdir(exist_ok=True)
-        rows = [part.to_dict() for part in _lay_out(config, number, batch, workers)]
-        write_json(path, {"points": batch.points if config.search else [], "parts": rows})
-    rows = json.loads(path.read_text(encoding="utf-8"))["parts"]
-    return [Part.from_dict(row) for row in rows]
+        return None
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        mark = known["config"]
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError("RUN", str(run), f"{path.name} is damaged, or of another version of offjax") from None
+    if mark != config_hash(config):
+        raise ConfigError("RUN", str(run), "its config.yaml, or offjax itself, has changed since it was started")
+    return known
 
 
 def _lay_out(config: SweepConfig, number: int, batch: Batch, workers: int) -> list[Part]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offjax.bench import sweep
+from offjax.bench import one_program, sweep
 from offjax.config import load_sweep
 
 
@@ -12,7 +12,11 @@ def test_a_process_of_the_peer_does_the_work_of_one_agent(tmp_path, settings, se
     config = load_sweep(tmp_path / "sweep.yaml")
     assert len(list(config.grid())) * config.run.training.seeds == settings * seeds
     run = config.at(next(config.grid()))
-    assert (run.training.rounds, run.problem.slots, run.problem.devices) == (sweep.ROUNDS, sweep.SLOTS, sweep.DEVICES)
+    assert (run.training.rounds, run.problem.slots, run.problem.devices) == (
+        one_program.ROUNDS,
+        one_program.SLOTS,
+        one_program.DEVICES,
+    )
     assert run.training.validation_devices == 0
     assert run.agents.ac.hidden == (16, 16)
 

@@ -10,10 +10,12 @@ import pytest
 
 from offjax.cli import main
 from offjax.config import parse_sweep, to_yaml
-from offjax.learning.sweep import candidates, differ, group, make_unit, slices
+from offjax.learning import sweep as probing
+from offjax.learning.sweep import candidates, choose_chunk, differ, group, make_unit, slices
 from offjax.learning.unit import load_unit, train_unit
 from offjax.runs.progress import ProgressReport
-from offjax.sweeps.results import rank
+from offjax.sweeps.ray_engine import work
+from offjax.sweeps.results import rank, read_curves
 from offjax.sweeps.trials import make_trials
 
 BASE = {
@@ -78,12 +80,29 @@ def test_slices_are_whole_chunks():
 
 
 def test_wide_networks_try_smaller_chunks():
-    def largest(width):
+    def sizes(width):
         config = sweep({"agents": {"ac": {"hidden": [width]}}, "training": {**BASE["training"], "seeds": 100}})
         members = groups_of(config)[0]
-        return max(candidates(make_unit("unit", members, 1, differ(members))))
+        return candidates(make_unit("unit", members, 1, differ(members)))
 
-    assert largest(16) > largest(64) > largest(512)
+    assert sizes(16)[0] > sizes(64)[0] > sizes(512)[0] == 1
+    assert all(-(-600 // size) * size - 600 < 10 for size in sizes(16))  # few copies fill the last chunk up
+
+
+@pytest.mark.parametrize(("compiling", "tried"), [(1e-3, 3), (1e9, 1)])
+def test_the_probe_tries_what_may_pay(monkeypatch, compiling, tried):
+    """Of sizes that all take some seconds it keeps the fastest, and a short sweep compiles none in vain."""
+    config = sweep({"training": {**BASE["training"], "seeds": 100}})
+    members = groups_of(config)[0]
+    unit, seen = make_unit("unit", members, 1, differ(members)), []
+
+    def measure(unit):
+        seen.append(unit.chunk)
+        return compiling, 1.0 / unit.chunk
+
+    monkeypatch.setattr(probing, "measure", measure)
+    assert choose_chunk(unit) == max(seen)
+    assert seen == candidates(unit)[:tried]
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -147,6 +166,25 @@ def test_members_learn_what_they_would_learn_alone(run, tmp_path):
                 np.testing.assert_array_equal(left, right)
 
 
+def test_a_worker_without_the_run_folder_brings_its_files_back(run, tmp_path):
+    """As on a cluster whose machines share no disk."""
+    row = json.loads((run / "parts/000.json").read_text())["parts"][0]
+    config = sweep()
+    files = work(config.model_dump(mode="json"), list(config.grid()), 0, str(tmp_path / "nowhere"), row)
+    assert not (tmp_path / "nowhere").exists()
+    assert {"finished/000-000-00.json", "metrics/000-000-00/round-00000003.parquet"} <= set(files)
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    assert read_curves(tmp_path, ["000-000-00"]).equals(table(run, "curves"))
+    members = [trial.member for trial in trials_of(config)]
+    states = [
+        load_unit(make_unit("000-000-00", members, 4, True), place, validated=False)[0] for place in (run, tmp_path)
+    ]
+    for left, right in zip(*map(_plain, states), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_an_interrupted_sweep_ends_with_the_same_tables(run, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(ProgressReport, "advance", _stop_at(3))
@@ -195,14 +233,27 @@ def test_wrong_input_ends_in_one_line(run, tmp_path, capsys, arguments, code, wo
     assert sorted(path.name for path in run.iterdir()) == before
 
 
-def test_a_checkpoint_of_another_configuration_stays_intact(run, tmp_path, capsys):
-    """Somebody has edited config.yaml: the widths no longer fit the states on disk."""
+def _changed(folder):
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("hidden: [4]", "hidden: [8]"))
+
+
+def _of_another_version(folder):
+    (folder / "parts/000.json").write_text('[{"name": "000"}]')
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [(_changed, "its config.yaml, or offjax itself, has changed"), (_of_another_version, "another version of offjax")],
+)
+def test_a_sweep_of_something_else_is_refused_and_stays_as_it_is(run, tmp_path, capsys, harm, words):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     for name in ("summary.json", "finished/000-000-00.json"):
         (copy / name).unlink()
-    (copy / "config.yaml").write_text(to_yaml(sweep({"agents": {"ac": {"hidden": [8]}}})))
-    before = sorted((copy / "checkpoints").rglob("*"))
+    harm(copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     assert main(["resume", str(copy)]) == 2
-    assert "damaged or of another configuration" in capsys.readouterr().err.splitlines()[-1]
-    assert sorted((copy / "checkpoints").rglob("*")) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
