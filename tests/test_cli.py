@@ -246,8 +246,7 @@ def test_the_examples_run_as_they_stand(calls, monkeypatch, tmp_path):
 
 BAD_OPTIONS = {
     "bench sweep --widths wide": "--widths: 'wide' is not allowed; whole numbers from 1, like 1000 or 1e6",
-    "bench sweep --devices 20": "--devices does not belong to bench sweep",
-    "bench world --quick": "--quick does not belong to bench world",
+    "bench sweep --devices 20": "--devices: '20' is not allowed; it belongs to offjax bench world",
     "bench world --devices many": "--devices: 'many' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
