@@ -12,6 +12,7 @@ import numpy as np
 
 from offjax.learning.train import Plan, TrainState
 from offjax.learning.unit import Unit
+from offjax.memory import available_bytes, bytes_of
 from offjax.problems.spec import Problem
 
 HOPE = 0.25  # of the time that is left: what another size may save
@@ -125,16 +126,7 @@ def fits(unit: Unit, chunk: int) -> bool:
     """Whether the states of all members and the work on some chunks fit into memory."""
     assert unit.records
     state = jax.eval_shape(lambda: replace(unit, chunk=1).start_chunk(0))
-    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return each * (unit.members + WORKING * chunk * _workers(unit)) <= SHARE * _available_bytes()
-
-
-def _available_bytes() -> int:
-    """Bytes that are free on the device, or on the host where that is it."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return bytes_of(state) * (unit.members + WORKING * chunk * _workers(unit)) <= SHARE * available_bytes()
 
 
 def measure(unit: Unit) -> tuple[float, float]:
