@@ -14,7 +14,7 @@ import pytest
 from offjax import pipeline
 from offjax.config import parse_config
 from offjax.errors import MachineError
-from offjax.runs.log import MetricsLog, metric_rows
+from offjax.runs.log import MetricRow, MetricsLog
 from offjax.runs.loggers import NEEDS, Loggers, check_loggers
 
 SEEDS, UNIT, KILLED, CHECKPOINT, ROUNDS = (0, 1), "ac-scenario1", 5, 2, 7
@@ -31,7 +31,8 @@ def _rows(round_):
     metrics = {"reward": [-0.5 / (round_ + 1), -0.25 / (round_ + 1)]}
     if round_ % 2:
         metrics["validation_reward"] = [math.exp(-round_), 1 / 3]
-    return metric_rows(SEEDS, 10 * (round_ + 1), metrics)
+    slot = 10 * (round_ + 1)
+    return [MetricRow(seed, slot, name, row[seed]) for name, row in metrics.items() for seed in SEEDS]
 
 
 def _write(folder, name, first, last, killed=False):
