@@ -46,6 +46,7 @@ def write(found: Mapping[str, Any], board: LeaderboardConfig, page: Path, folder
         ConfigError: a page without the marks.
     """
     text = replace_results(page.read_text(encoding="utf-8"), results(found, board, device), page)
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "leaderboard.json", dict(found))
     write_bytes(folder / "trials.csv", trials_table(found).encode())
     draw(found, folder)

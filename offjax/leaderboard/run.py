@@ -115,16 +115,16 @@ def _one_agent(
     """Tune an agent, and train it anew with what was best."""
     trials = draw_trials(board, agent)
     tuning_seeds = range(board.tuning_seed, board.tuning_seed + board.tuning_seeds)
-    tuned = _unit(config, agent, "tuning", [(trial, seed) for trial in trials for seed in tuning_seeds], contestant)
+    tuned = unit_of(config, agent, "tuning", [(trial, seed) for trial in trials for seed in tuning_seeds], contestant)
     rewards = np.asarray(_train(tuned, config, folder / agent)[1]).reshape(len(trials), -1)
     best = int(np.argmax(rewards.mean(axis=1)))
-    chosen = _unit(config, agent, "final", [(trials[best], seed) for seed in range(board.seeds)], contestant)
+    chosen = unit_of(config, agent, "final", [(trials[best], seed) for seed in range(board.seeds)], contestant)
     state, _ = _train(chosen, config, folder / agent)
     told = [{**trial, "validation_reward": list(row)} for trial, row in zip(trials, rewards.tolist(), strict=True)]
     return Trained(LABELS[agent], chosen.agents[0], chosen.learnt(state)), {"trials": told, "chosen": best}
 
 
-def _unit(
+def unit_of(
     config: RunConfig, agent: str, name: str, members: Sequence[tuple[Numbers, int]], contestant: ContestantConfig
 ) -> Unit:
     """One member for each pair of changed numbers and training seed."""

@@ -13,7 +13,7 @@ from offjax.config import load_config
 from offjax.config.yaml_text import parse_yaml
 from offjax.evaluation import setting as settings
 
-FOLDER = Path(__file__).parents[1] / "configs/leaderboard"
+FOLDER = Path(__file__).parents[2] / "configs/leaderboard"
 PROBLEMS = ("nieto2024", "laas2022")
 ROWS = ("base", "outage", "link_loss", "coupled")
 SMALL = ("evaluation.seeds=3", "evaluation.devices=20")
