@@ -16,7 +16,7 @@ test: $(VENV)/.ready lint
 	$(BIN)/pytest -m "not slow and not ci"
 
 test-ci: $(VENV)/.ready $(CLIENTS)/.ready
-	$(BIN)/pytest -m ci -n 0
+	$(BIN)/pytest -m ci
 
 test-all: test test-ci $(PEERS)/.ready $(LOGGERS)/.ready $(RAY)/.ready
 	$(BIN)/pytest -m slow -n 2

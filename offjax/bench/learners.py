@@ -46,6 +46,7 @@ class Row:
     value: float
     seconds: float  # of one update of all learners
     share: float  # of the limit
+    copy_share: float | None  # of the rate at which an array is copied to another, which is lower than that in place
     limit: str  # bandwidth: 24 B per parameter against an array updated in place | matmul: the machine's rate
     compile_s: float
     device: str
@@ -64,10 +65,10 @@ def bench_learners() -> list[Row]:
     limits, rows = machine.measure_limits(), []
     with ProgressReport("bench learners", len(SHARED) + len(INDEPENDENT)) as progress:
         for name, structure in SHARED.items():
-            rows.append(shared(name, structure, limits.matmul))
+            rows.append(shared(name, structure, limits))
             progress.advance(0, f"{name}: {100 * rows[-1].share:.0f} % of matmul")
         for learners, width in INDEPENDENT:
-            rows.append(independent(learners, width, limits.update))
+            rows.append(independent(learners, width, limits))
             progress.advance(0, f"{learners:,} x {width}: {100 * rows[-1].share:.0f} % of bandwidth")
     return rows
 
@@ -79,33 +80,43 @@ def bytes_needed(learners: int, width: int) -> int:
     return int(SPARE * learners * bytes_of(state))
 
 
-def shared(name: str, structure: dict[str, Any], matmul_rate: float, batch: int = BATCH) -> Row:
+def shared(name: str, structure: dict[str, Any], limits: machine.Limits, batch: int = BATCH) -> Row:
     """One learner, many experiences per update."""
     agent = make_agent(name, **structure)
-    state = agent.init(jax.random.key(0, impl=GENERATOR), SPECS)
     rows = experiences((batch,))
-    seconds, compile_seconds = _time(lambda carry: agent.update(carry, rows, None)[0], state)
-    flops = update_flops(name, agent.hidden, batch)
-    return _row(name, 1, batch, agent, seconds, flops / seconds / matmul_rate, "matmul", compile_seconds)
+    state = agent.init(jax.random.key(0, impl=GENERATOR), SPECS)
+    timed = _time(lambda carry: agent.update(carry, rows, None)[0], state)
+    rate = update_flops(name, agent.hidden, batch) / timed[0]
+    return _row(agent, 1, batch, timed, share=rate / limits.matmul, copy_share=None, limit="matmul")
 
 
-def independent(learners: int, width: int, update_rate: float) -> Row:
+def independent(learners: int, width: int, limits: machine.Limits) -> Row:
     """Actor-critics that learn each from its own experience, in one program."""
     agent = make_agent("ac", hidden=(width, width))
     keys = jax.random.split(jax.random.key(0, impl=GENERATOR), learners)
     state = jax.jit(jax.vmap(lambda key: agent.init(key, SPECS)))(keys)
     rows = experiences((learners, 1))
     update = jax.vmap(lambda carry, row: agent.update(carry, row, None)[0])
-    seconds, compile_seconds = _time(lambda carry: update(carry, rows), state)
-    moved = 4 * PASSES * learners * parameters(agent)
-    return _row("ac", learners, 1, agent, seconds, moved / seconds / update_rate, "bandwidth", compile_seconds)
+    timed = _time(lambda carry: update(carry, rows), state)
+    rate = 4 * PASSES * learners * parameters(agent) / timed[0]
+    shares = {"share": rate / limits.update, "copy_share": rate / limits.copy}
+    return _row(agent, learners, 1, timed, **shares, limit="bandwidth")
 
 
-def _row(
-    name: str, learners: int, batch: int, agent: Any, seconds: float, share: float, limit: str, compile_s: float
-) -> Row:
-    size, device = parameters(agent), device_name()
-    return Row(name, learners, batch, agent.hidden, size, learners / seconds, seconds, share, limit, compile_s, device)
+def _row(agent: Any, learners: int, batch: int, timed: tuple[float, float], **shares: Any) -> Row:
+    seconds, compile_seconds = timed
+    return Row(
+        name=agent.name,
+        learners=learners,
+        batch=batch,
+        hidden=agent.hidden,
+        parameters=parameters(agent),
+        value=learners / seconds,
+        seconds=seconds,
+        compile_s=compile_seconds,
+        device=device_name(),
+        **shares,
+    )
 
 
 def experiences(shape: tuple[int, ...]) -> Experience:
@@ -168,7 +179,7 @@ def print_bench(as_json: bool) -> None:
     if as_json:
         print(json.dumps([{"bench": "machine", **machine.describe()}, *[asdict(row) for row in rows]], indent=2))
         return
-    table = Table("agent", "learners", "batch", "hidden", "updates/s", "ms", "limit", "share", "compile s")
+    table = Table("agent", "learners", "batch", "hidden", "updates/s", "ms", "limit", "share", "of copy", "compile s")
     for row in rows:
         hidden = " x ".join(map(str, row.hidden))
         cells = [
@@ -179,5 +190,6 @@ def print_bench(as_json: bool) -> None:
             f"{row.value:,.0f}",
             f"{1e3 * row.seconds:.1f}",
         ]
-        table.add_row(*cells, row.limit, f"{100 * row.share:.0f} %", f"{row.compile_s:.1f}")
+        copied = "" if row.copy_share is None else f"{100 * row.copy_share:.0f} %"
+        table.add_row(*cells, row.limit, f"{100 * row.share:.0f} %", copied, f"{row.compile_s:.1f}")
     Console().print(table)
