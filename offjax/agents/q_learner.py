@@ -164,7 +164,7 @@ class QLearner:
 
         Returns:
             The next state (unchanged if no row is valid) and f32 scalars: ``loss`` (scaled reward units),
-            ``td_error`` (mean size) and ``value`` (reward units), ``gradient_norm`` (before the clip),
+            ``td_error`` (mean size) and ``value`` (reward units), ``gradient_norm`` (before the clip, 0 without),
             ``epsilon`` (before the update), ``experiences`` (valid rows).
         """
         normaliser, batch = common.prepare(batch, self.reward_scale, state.normaliser)

@@ -1,7 +1,7 @@
 """Probe problems: each isolates one thing that a learner must get right, and its answer is known on paper.
 
 A probe is a table of two states and two decisions, so all of them train in one vmapped program. The idea of
-probe environments is rejax's; see shared/STYLE.md.
+probe environments is rejax's.
 """
 
 from functools import partial
