@@ -60,8 +60,8 @@ class ActorCritic(PolicyLearner):
         Returns:
             The next state (unchanged if no row is valid) and f32 scalars: ``actor_loss``, ``critic_loss``
             (scaled reward units), ``td_error`` (mean size) and ``value`` (reward units), ``entropy`` (nats),
-            ``actor_gradient_norm`` and ``critic_gradient_norm``, or ``joint_gradient_norm`` (before the clip, 0 without),
-            ``experiences`` (valid rows).
+            ``actor_gradient_norm`` and ``critic_gradient_norm``, or ``joint_gradient_norm`` (before the clip,
+            0 without), ``experiences`` (valid rows).
         """
         state, batch = self.prepare(state, batch)
         return self.descend(state, lambda params: self.objective(params, batch), batch.valid)
