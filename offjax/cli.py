@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from offjax import __version__
 from offjax.errors import ConfigError, MachineError, OffjaxError
 from offjax.jit_cache import keep_programs
+from offjax.xla_flags import set_flags
 
 if TYPE_CHECKING:
-    from offjax.config import RunConfig
+    from offjax.config import RunConfig, SweepConfig
 
 # What jax tries for each --device; the CPU stays beside an accelerator for data that lives on the host.
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
@@ -198,6 +199,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> None:
     config = _load(args.config, args, "training.seed")
     args.run_folder = args.out or Path("runs") / args.config.stem
+    _tune(config)
     select_device(args.device)
     _pipeline().train_run(config, args.run_folder)
 
@@ -213,7 +215,11 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
 
 
 def _resume(args: argparse.Namespace) -> None:
+    from offjax.config import is_sweep, load_config, load_sweep
+
     args.run_folder = _run_folder(args.run)
+    file = args.run_folder / "config.yaml"
+    _tune(load_sweep(file) if is_sweep(file) else load_config(file))
     with _engine(args) as engine:
         _pipeline().resume_run(args.run_folder, engine)
 
@@ -237,6 +243,7 @@ def _sweep(args: argparse.Namespace) -> None:
 
     config = load_sweep(args.config, args.set)
     args.run_folder = args.out or Path("runs") / args.config.stem
+    _tune(config)
     with _engine(args) as engine:
         import_module("offjax.sweeps.run").sweep_run(config, args.run_folder, engine)
 
@@ -278,6 +285,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     run = _run_folder(args.target) if args.target.is_dir() else None
     config = _load(args.target if run is None else run / "config.yaml", args, "evaluation.seed")
+    set_flags(os.environ)
     select_device(args.device)
     of_run: dict[str, Any] = {} if run is None else {"run": run}
     _pipeline().evaluate_run(config, args.out, args.json, **of_run)
@@ -311,6 +319,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _demo(args: argparse.Namespace) -> None:
     args.run_folder = args.out
+    set_flags(os.environ)
     select_device(args.device)
     _pipeline().demo(args.out)
 
@@ -327,10 +336,20 @@ def _check_env(args: argparse.Namespace) -> None:
     print(f"{args.id}: keeps the contract")
 
 
+def _tune(config: "RunConfig | SweepConfig") -> None:
+    """Compile the programs of a run or of a sweep for a CPU; before jax starts.
+
+    Thousands of learners of one experience each are bound by memory, and fused further they are slower.
+    """
+    from offjax.config import SweepConfig
+
+    run = config.run if isinstance(config, SweepConfig) else config
+    if run.training.learners == "shared":
+        set_flags(os.environ)
+
+
 def _tune_for_worlds() -> None:
     """Compile and spread programs that only step worlds for a CPU; before jax starts."""
-    from offjax.xla_flags import set_flags
-
     set_flags(os.environ)
     import jax
 
@@ -426,6 +445,7 @@ def _figures_scalability(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
+    set_flags(os.environ)
     select_device(args.device)
     from offjax.leaderboard.page import figures
 
@@ -433,6 +453,7 @@ def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _figures_online(args: argparse.Namespace, folder: Path) -> None:
+    set_flags(os.environ)
     select_device(args.device)
     import_module("offjax.figures.online").figures(folder, redo=args.redo)
 

@@ -36,6 +36,21 @@ def typed_jit(**options: Any) -> Callable[[Function], Function]:
         def call(*args: Any, **kwargs: Any) -> Any:
             return compiled(str(jax.tree.structure((args, kwargs))), *args, **kwargs)
 
+        def compile_for(*args: Any, **kwargs: Any) -> None:
+            compiled.lower(str(jax.tree.structure((args, kwargs))), *args, **kwargs).compile()
+
+        call.compile_for = compile_for  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def compile_ahead(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Compile a function of :func:`typed_jit`; a call with such arguments finds its program.
+
+    Args:
+        function: decorated.
+        *args: as of the call, or ``jax.ShapeDtypeStruct`` in the place of arrays.
+        **kwargs: the same.
+    """
+    function.compile_for(*args, **kwargs)  # type: ignore[attr-defined]

@@ -26,7 +26,8 @@ def train_all(width: int, agents: int) -> list[float]:
     rewards = []
     for index, rate in enumerate(learning_rates(agents)):
         agent = make_agent("ac", hidden=(width, width), actor_learning_rate=rate, **HYPER)
-        state = train.init(jax.random.key(index, impl=GENERATOR), agent, problem, plan)
+        start = train.init if index else train.begin
+        state = start(jax.random.key(index, impl=GENERATOR), agent, problem, plan)
         for _ in range(ROUNDS):
             state, metrics = train.train_round(agent, problem, state, plan)
         _, last = jax.device_get((state.agent, metrics))

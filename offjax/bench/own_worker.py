@@ -28,7 +28,7 @@ HORIZON = 2000  # slots of an episode
 def rounds(agent: Any, problem: Problem, seed: int, worlds: int) -> Iterator[TrainState]:
     """The state after each round of training; each is there when it is handed over, and gone after the next."""
     plan = train.Plan(HORIZON, worlds)
-    state = train.init(jax.random.key(seed, impl=GENERATOR), agent, problem, plan)
+    state = train.begin(jax.random.key(seed, impl=GENERATOR), agent, problem, plan)
     while True:
         state, _ = train.train_round(agent, problem, state, plan)
         yield jax.block_until_ready(state)

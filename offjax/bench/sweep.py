@@ -23,6 +23,7 @@ from offjax.bench.options import whole
 from offjax.config import parse_sweep, to_yaml
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import device_name
+from offjax.xla_flags import set_flags
 
 WIDTHS = (16, 64, 256)
 AGENTS, SETTINGS = 256, 32  # 8 seeds of each setting
@@ -76,14 +77,17 @@ def time_processes(width: int, sample: int, agents: int) -> float:
 def time_one_program(width: int, agents: int) -> float:
     """Seconds of a process whose one compiled program trains ``agents`` agents, one after the other."""
     command = [sys.executable, "-m", "offjax.bench.one_program", str(width), str(agents)]
+    environment = uncached()
+    set_flags(environment)  # as the command line does
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env=uncached())
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     return time.perf_counter() - start
 
 
 def uncached() -> dict[str, str]:
     """The environment, without a cache of compiled programs."""
-    return {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    kept = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    return kept | {"OFFJAX_CACHE_DIR": ""}  # where it is empty the command line keeps nothing
 
 
 def measure(width: int, quick: bool) -> list[dict[str, Any]]:

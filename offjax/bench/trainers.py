@@ -17,6 +17,7 @@ from typing import Any, Self
 from offjax.bench.race import THRESHOLD
 from offjax.config.peers import Sb3Config
 from offjax.errors import MachineError
+from offjax.xla_flags import set_flags
 
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the package comes from where this file is
 
@@ -165,7 +166,7 @@ def own_run(
       MachineError: the process failed.
     """
     job = own.job(seeds) | {"threshold": threshold, "limit": limit, "judge": dict(judge or {})}
-    return _lines(Path(sys.executable), "own_worker", job, len(seeds))
+    return _lines(Path(sys.executable), "own_worker", job, len(seeds), **own_flags())
 
 
 def own_work(own: Own, seeds: Sequence[int], rounds: int) -> list[dict[str, Any]]:
@@ -177,7 +178,14 @@ def own_work(own: Own, seeds: Sequence[int], rounds: int) -> list[dict[str, Any]
     Raises:
       MachineError: the process failed.
     """
-    return _lines(Path(sys.executable), "own_worker", own.job(seeds) | {"rounds": rounds}, len(seeds))
+    return _lines(Path(sys.executable), "own_worker", own.job(seeds) | {"rounds": rounds}, len(seeds), **own_flags())
+
+
+def own_flags() -> dict[str, str]:
+    """Variables of the environment of our trainers: the flags of the command line."""
+    environment = dict(os.environ)
+    set_flags(environment)
+    return {"XLA_FLAGS": environment["XLA_FLAGS"]}
 
 
 class Worker:
@@ -230,9 +238,9 @@ class Worker:
         self._folder.cleanup()
 
 
-def _lines(python: Path, module: str, job: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+def _lines(python: Path, module: str, job: Mapping[str, Any], count: int, **environment: str) -> list[dict[str, Any]]:
     """What a worker answers to one job, as so many lines."""
-    worker = Worker(python, module)
+    worker = Worker(python, module, **environment)
     try:
         worker.send(job)
         return [worker.read() for _ in range(count)]

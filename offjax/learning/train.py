@@ -5,6 +5,7 @@ round is ``horizon / worlds`` slots, after which the world that has come to its 
 One learner is shared by all devices, or every device of a world has its own (device d of all worlds: learner d).
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from offjax.learning.transitions import Transitions, decided, no_transitions, ob
 from offjax.problems.spec import Problem
 from offjax.replay.experience import Experience, merge_slots, n_step
 from offjax.replay.ring import Ring, add, prioritise
-from offjax.typed_jit import typed_jit
+from offjax.typed_jit import compile_ahead, typed_jit
 
 GENERATOR = "philox4x32"  # six times faster here than threefry on a CPU; the reference is threefry2x32
 
@@ -78,6 +79,16 @@ def init_many(keys: jax.Array, agents: Any, problems: Problem, plan: Plan, own_p
     """Fresh runs of several members [K]; the arguments are those of :func:`init` and :func:`train_rounds`."""
     axes = (0, 0, 0 if own_problems else None)
     return jax.vmap(partial(start, plan=plan), in_axes=axes)(keys, agents, problems)
+
+
+def begin(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:
+    """The same, while the program of its rounds compiles: two processors make the wait shorter."""
+    state = jax.eval_shape(partial(start, plan=plan), key, agent, problem)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        compiling = pool.submit(compile_ahead, train_round, agent, problem, state, plan)
+        fresh = init(key, agent, problem, plan)
+        compiling.result()
+    return fresh
 
 
 def start(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:

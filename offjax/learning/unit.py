@@ -24,6 +24,7 @@ from offjax.problems.spec import Problem
 from offjax.runs.checkpoint import Checkpoints
 from offjax.runs.log import MetricRow, MetricsLog
 from offjax.runs.loggers import Loggers
+from offjax.typed_jit import compile_ahead
 
 COPIES = 2  # of the states: the one that goes on, and the one that is saved
 
@@ -113,6 +114,19 @@ class Unit:
             return train.train_round(agent, problem, state, self.plan)
         return train.train_rounds(agent, problem, state, self.plan, self.own_problems)
 
+    def compile(self) -> None:
+        """Compile the program of a round; meant to run beside ``start_chunk``, which compiles another one.
+
+        Where chunks are dealt out to devices each compiles its own.
+        """
+        if self.devices:
+            return
+        (agent, problem), state = self.records[0], jax.eval_shape(lambda: self.start_chunk(0))
+        if self.chunk == 1:
+            compile_ahead(train.train_round, agent, problem, state, self.plan)
+        else:
+            compile_ahead(train.train_rounds, agent, problem, state, self.plan, self.own_problems)
+
     def put(self, place: int, tree: Any) -> Any:
         """What a chunk needs, on its device."""
         return jax.device_put(tree, self.devices[place % len(self.devices)]) if self.devices else tree
@@ -140,6 +154,9 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
+_stack = jax.jit(stack)  # one program in place of one for every leaf
+
+
 def train_unit(
     unit: Unit,
     folder: Path,
@@ -160,29 +177,32 @@ def train_unit(
         loggers: names of optional loggers, see :mod:`offjax.runs.loggers`.
     """
     log, others = MetricsLog(folder, unit.name), Loggers(loggers, folder, unit.name)
-    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints, others:
+    pool = ThreadPoolExecutor(max_workers=max(min(unit.members, os.cpu_count() or 1), 2))
+    with Checkpoints(folder / "checkpoints" / unit.name) as checkpoints, others, pool:
+        assert unit.records  # made here: threads share them
+        compiling = pool.submit(unit.compile)
         state, done = _first(unit, validate is not None), 0
-        found = checkpoints.restore(_packed(unit, state))
+        found = checkpoints.restore(jax.eval_shape(lambda: _packed(unit, state)))
         if found is not None:
             state, done = _unpacked(unit, found[0]), int(found[1]["round"])
         log.drop_from(done)
         if done < unit.rounds:
             others.start(done)
-        with ThreadPoolExecutor(max_workers=min(unit.members, os.cpu_count() or 1)) as pool:
-            while done < unit.rounds:
-                chunks, metrics = _one_round(unit, state.chunks, pool)
-                state, done = state.replace(chunks=chunks), done + 1
-                edge = done % unit.checkpoint_rounds == 0 or done == unit.rounds
-                rows = _rows(unit, done, metrics)
-                if edge and validate is not None:
-                    state, found_now = _validated(unit, state, done, validate, pool)
-                    metrics |= {name: values[:, None] for name, values in found_now.items()}
-                    rows += _last_rows(unit, done, found_now)
-                log.write_round(done - 1, rows)
-                others.write_round(done - 1, rows)
-                if edge:
-                    checkpoints.save(done, _packed(unit, state), {"round": done, "unit": unit.name})
-                report(done, {name: float(np.mean(values)) for name, values in metrics.items()})
+        compiling.result()
+        while done < unit.rounds:
+            chunks, metrics = _one_round(unit, state.chunks, pool)
+            state, done = state.replace(chunks=chunks), done + 1
+            edge = done % unit.checkpoint_rounds == 0 or done == unit.rounds
+            rows = _rows(unit, done, metrics)
+            if edge and validate is not None:
+                state, found_now = _validated(unit, state, done, validate, pool)
+                metrics |= {name: values[:, None] for name, values in found_now.items()}
+                rows += _last_rows(unit, done, found_now)
+            log.write_round(done - 1, rows)
+            others.write_round(done - 1, rows)
+            if edge:
+                checkpoints.save(done, _packed(unit, state), {"round": done, "unit": unit.name})
+            report(done, {name: float(np.mean(values)) for name, values in metrics.items()})
     return state
 
 
@@ -227,7 +247,7 @@ def _first(unit: Unit, validated: bool) -> UnitState:
 
 def _packed(unit: Unit, state: UnitState) -> Any:
     """The chunks stacked: a few large arrays in a checkpoint rather than thousands of small ones."""
-    return {"chunks": stack(unit.gathered(state.chunks)), "best": state.best}
+    return {"chunks": _stack(unit.gathered(state.chunks)), "best": state.best}
 
 
 def _unpacked(unit: Unit, packed: Any) -> UnitState:
@@ -239,13 +259,16 @@ def _unpacked(unit: Unit, packed: Any) -> UnitState:
 def _one_round(
     unit: Unit, chunks: Sequence[TrainState], pool: ThreadPoolExecutor
 ) -> tuple[tuple[TrainState, ...], dict[str, np.ndarray]]:
-    """A round of every chunk, side by side; the first goes ahead, so that the program is compiled once.
+    """A round of every chunk, side by side.
 
     Returns:
         the states, and every metric [K, points].
     """
-    first = unit.step(0, chunks[0])
-    results = [first, *pool.map(unit.step, range(1, len(chunks)), chunks[1:])]
+
+    def step(place: int, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.block_until_ready(unit.step(place, state))  # or all chunks would be under way at once
+
+    results = list(pool.map(step, range(len(chunks)), chunks))
     rows = [jax.device_get(metrics) for _, metrics in results]
     shape = (-1, unit.plan.points)
     columns = {name: np.concatenate([row[name].reshape(shape) for row in rows])[: unit.members] for name in rows[0]}

@@ -12,17 +12,26 @@ from offjax.replay.experience import Experience
 
 
 class Ring(struct.PyTreeNode):
-    """The newest ``capacity`` experiences; slots that were never filled are invalid."""
+    """The newest ``capacity`` experiences, each of them one row of a matrix: writing a batch is one scatter.
 
-    experience: Experience  # [capacity, ...]
+    A scatter for each field would cost more, and some of XLA's passes fail on several of them (offjax.xla_flags).
+    """
+
+    rows: jax.Array  # [capacity, 2 F + 3 or 4] float32, see pack
     head: jax.Array  # int32, the slot that is written next
     size: jax.Array  # int32, filled slots, at most capacity
-    priority: jax.Array | None = None  # [capacity] >= 0, of a prioritised memory; 0 where never filled
+    priority: jax.Array | None  # [capacity] >= 0, of a prioritised memory; 0 where never filled
+    features: int = struct.field(pytree_node=False)  # F
 
     @property
     def capacity(self) -> int:
         """Experiences that fit (static)."""
-        return self.experience.valid.shape[0]
+        return self.rows.shape[0]
+
+    @property
+    def experience(self) -> Experience:
+        """All slots; those that were never filled are invalid."""
+        return unpack(self, self.rows, jnp.arange(self.capacity) < self.size)
 
 
 def make_ring(capacity: int, observation_size: int, steps: bool = False, prioritised: bool = False) -> Ring:
@@ -39,17 +48,35 @@ def make_ring(capacity: int, observation_size: int, steps: bool = False, priorit
     """
     if capacity < 1:
         raise ValueError(f"a ring needs a capacity of at least 1, not {capacity}")
-    experience = Experience(
-        observation=jnp.zeros((capacity, observation_size)),
-        decision=jnp.zeros((capacity,), jnp.int32),
-        reward=jnp.zeros((capacity,)),
-        next_observation=jnp.zeros((capacity, observation_size)),
-        terminated=jnp.zeros((capacity,), bool),
-        valid=jnp.zeros((capacity,), bool),
-        steps=jnp.ones((capacity,), jnp.int32) if steps else None,
+    return Ring(
+        rows=jnp.zeros((capacity, 2 * observation_size + 3 + steps)),
+        head=jnp.zeros((), jnp.int32),
+        size=jnp.zeros((), jnp.int32),
+        priority=jnp.zeros((capacity,)) if prioritised else None,
+        features=observation_size,
     )
-    priority = jnp.zeros((capacity,)) if prioritised else None
-    return Ring(experience, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), priority)
+
+
+def pack(batch: Experience) -> jax.Array:
+    """The rows [B, 2 F + 3] of a batch: s, s', a, r, terminated; then ``steps`` where it has them."""
+    numbers = (batch.decision, batch.reward, batch.terminated, *(() if batch.steps is None else (batch.steps,)))
+    columns = [number.astype(jnp.float32)[:, None] for number in numbers]
+    return jnp.concatenate([batch.observation, batch.next_observation, *columns], axis=1)
+
+
+def unpack(ring: Ring, rows: jax.Array, valid: jax.Array) -> Experience:
+    """The experiences of ``rows`` [B, ...] of a ring, bit for bit as they came."""
+    size = ring.features
+    decision, reward, terminated, *steps = jnp.moveaxis(rows[:, 2 * size :], 1, 0)
+    return Experience(
+        observation=rows[:, :size],
+        decision=decision.astype(jnp.int32),
+        reward=reward,
+        next_observation=rows[:, size : 2 * size],
+        terminated=terminated != 0,
+        valid=valid,
+        steps=steps[0].astype(jnp.int32) if steps else None,
+    )
 
 
 def add(ring: Ring, batch: Experience) -> Ring:
@@ -67,8 +94,8 @@ def add(ring: Ring, batch: Experience) -> Ring:
     # An invalid row goes to the slot one past the end, which the scatter drops.
     slots = jnp.where(batch.valid, (ring.head + rank) % ring.capacity, ring.capacity)
     count = jnp.sum(batch.valid, dtype=jnp.int32)
-    return Ring(
-        experience=jax.tree.map(lambda memory, row: memory.at[slots].set(row, mode="drop"), ring.experience, batch),
+    return ring.replace(
+        rows=ring.rows.at[slots].set(pack(batch), mode="drop"),
         head=(ring.head + count) % ring.capacity,
         size=jnp.minimum(ring.size + count, ring.capacity),
         priority=None if ring.priority is None else _newest_first(ring.priority, slots),
@@ -86,7 +113,7 @@ def sample(ring: Ring, key: jax.Array, n: int) -> Experience:
     All rows are valid, unless the ring is empty: then none is, and an update with them changes nothing.
     """
     slots = jax.random.randint(key, (n,), 0, jnp.maximum(ring.size, 1))
-    return jax.tree.map(lambda memory: memory[slots], ring.experience)
+    return _read(ring, slots)
 
 
 def sample_prioritised(
@@ -108,8 +135,11 @@ def sample_prioritised(
     slots = jnp.minimum(jnp.searchsorted(total, targets, side="right"), jnp.maximum(ring.size, 1) - 1)
     chance = ring.priority[slots] / jnp.maximum(total[-1], jnp.finfo(jnp.float32).tiny)
     weight = (jnp.maximum(chance, jnp.finfo(jnp.float32).tiny) * jnp.maximum(ring.size, 1)) ** -correction
-    batch = jax.tree.map(lambda memory: memory[slots], ring.experience)
-    return batch.replace(weight=weight / jnp.max(weight)), slots
+    return _read(ring, slots).replace(weight=weight / jnp.max(weight)), slots
+
+
+def _read(ring: Ring, slots: jax.Array) -> Experience:
+    return unpack(ring, ring.rows[slots], slots < ring.size)
 
 
 def prioritise(priority: jax.Array, slots: jax.Array, fresh: jax.Array, valid: jax.Array) -> jax.Array:

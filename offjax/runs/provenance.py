@@ -17,8 +17,8 @@ def collect_provenance() -> dict[str, Any]:
 
     Returns:
       ``started`` (UTC, ISO 8601), ``versions``, ``git`` (``commit`` and ``dirty``, or ``None`` outside a
-      checkout), ``platform``, ``backend`` (:func:`describe_backend`) and ``precision``
-      (:func:`describe_precision`).
+      checkout), ``platform``, ``backend`` (:func:`describe_backend`), ``precision``
+      (:func:`describe_precision`) and ``xla_flags``.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -27,6 +27,7 @@ def collect_provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "backend": describe_backend(),
         "precision": describe_precision(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 
