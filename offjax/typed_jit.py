@@ -36,8 +36,14 @@ def typed_jit(**options: Any) -> Callable[[Function], Function]:
         def call(*args: Any, **kwargs: Any) -> Any:
             return compiled(str(jax.tree.structure((args, kwargs))), *args, **kwargs)
 
+        known: set[Any] = set()
+
         def compile_for(*args: Any, **kwargs: Any) -> None:
-            compiled.lower(str(jax.tree.structure((args, kwargs))), *args, **kwargs).compile()
+            leaves, tree = jax.tree.flatten((args, kwargs))
+            program = (str(tree), tuple(_kind(leaf) for leaf in leaves))
+            if program not in known:
+                compiled.lower(str(tree), *args, **kwargs).compile()
+                known.add(program)
 
         call.compile_for = compile_for  # type: ignore[attr-defined]
         return call  # type: ignore[return-value]
@@ -45,8 +51,15 @@ def typed_jit(**options: Any) -> Callable[[Function], Function]:
     return decorate
 
 
+def _kind(leaf: Any) -> Any:
+    """What of a leaf fixes the program: its shape and type, its type, or itself where it is static."""
+    if hasattr(leaf, "dtype"):
+        return leaf.shape, str(leaf.dtype), bool(getattr(leaf, "weak_type", False))
+    return type(leaf) if type(leaf) in (int, float) else leaf
+
+
 def compile_ahead(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Compile a function of :func:`typed_jit`; a call with such arguments finds its program.
+    """Compile a function of :func:`typed_jit` once; a call with such arguments finds its program.
 
     Args:
         function: decorated.

@@ -51,7 +51,7 @@ from offjax.config import (
     run_model,
     to_yaml,
 )
-from offjax.config.peers import PEERS
+from offjax.config.peers import OWN, PEERS
 from offjax.errors import ConfigError, MachineError
 
 ALTERNATING = Path(__file__).parents[1] / "configs/scenarios/alternating.yaml"
@@ -84,7 +84,7 @@ GROUPS += [
     RangeConfig,
     SearchConfig,
 ]
-GROUPS += PEERS.values()
+GROUPS += [*PEERS.values(), *OWN.values()]
 
 
 def test_defaults_are_a_valid_configuration(write):

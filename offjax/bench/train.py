@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from offjax.bench.trainers import Own, interpreter, own_run, own_work, rejax_run, sb3_run
-from offjax.config import RunConfig, load_config
-from offjax.config.peers import Sb3A2cConfig, Sb3Config, Sb3DqnConfig, load_peer
+from offjax.bench.trainers import CELL, Own, interpreter, own_of, own_run, own_work, rejax_run, sb3_run
+from offjax.config.peers import Sb3A2cConfig, Sb3Config, Sb3DqnConfig, load_own, load_peer
 from offjax.evaluation.statistics import Estimate, estimate
 from offjax.runs.progress import ProgressReport
 
@@ -27,8 +25,7 @@ REPEATS, QUICK_REPEATS = 5, 2
 SEED = 100  # first of the measured races; tuning took those from 0
 LIMIT = 300.0  # s of training of a race
 OWN_OF = {"sb3_dqn": "ddqn", "sb3_a2c": "ac"}  # which of our agents a peer is held against
-FLEETS = {"ddqn": (40, 2), "ac": (40, 20)}  # worlds, and devices of each: the worlds start all over the horizon
-HORIZON, CELL = 2000, 20  # slots of an episode, devices of the largest cell
+HORIZON = 2000  # slots of an episode
 WORK_WORLDS = 8  # at identical gradient work, where they divide the peer's environments
 REJAX_STEPS = 128_000
 REJAX: dict[str, dict[str, Any]] = {
@@ -36,7 +33,7 @@ REJAX: dict[str, dict[str, Any]] = {
     | {"agent_kwargs": {"activation": "tanh"}},  # its networks are 64, 64
     "ppo": {
         "num_envs": 64,
-        "num_steps": 32,
+        "num_steps": 25,  # ours are whole parts of a round
         "num_minibatches": 4,
         "num_epochs": 4,
         "agent_kwargs": {"hidden_layer_sizes": [64, 64], "activation": "tanh"},
@@ -102,12 +99,8 @@ def row(what: Mapping[str, Any], own: Sample, peer: Sample) -> dict[str, Any]:
 
 
 def own_trainer(agent: str) -> Own:
-    """One of our agents with the hyper-parameters of ``configs/demo.yaml``, on a fleet of a size for this race."""
-    with as_file(files("offjax.configs") / "demo.yaml") as path:
-        config: RunConfig = load_config(path)
-    hyper: Any = dict(config.agents.named())[agent]
-    worlds, devices = FLEETS[agent]
-    return Own(agent, hyper.model_dump(), worlds, devices, min(devices, CELL))
+    """One of our agents as it was tuned for this race."""
+    return own_of(f"own_{agent}", load_own(f"own_{agent}"))
 
 
 def same_work(config: Sb3Config) -> Own:
@@ -187,36 +180,25 @@ def rejax_rows(algorithm: str, repeats: int, python: Path | None, progress: Prog
     for repeat in range(repeats):
         seeds = [SEED + 2 * repeat, SEED + 2 * repeat + 1]
         theirs.append(rejax_run(algorithm, REJAX_STEPS, REJAX[algorithm], seeds, python=python))
-        if own is not None:
-            rounds = REJAX_STEPS // (own.devices * HORIZON)
-            ours.append(own_work(own, seeds, rounds))
+        ours.append(own_work(own, seeds, REJAX_STEPS // (own.devices * HORIZON)))
         progress.advance(0, f"rejax {algorithm}: " + ", ".join(f"{line['seconds']:.1f} s" for line in theirs[-1]))
-    rows = []
-    for index, cache in ((1, "warm"), (0, "empty")):
-        what = {"peer": f"rejax_{algorithm}", "measure": "fixed steps", "cache": cache, "steps": REJAX_STEPS}
-        peer = sample([run[index] for run in theirs])
-        if own is None:
-            found = peer.estimate
-            theirs_alone = {"peer_value": found.mean, "peer_ci95": found.ci95, "repeats": repeats}
-            rows.append({"bench": "train", **what, "value": None, "unit": "s", "ratio": None, **theirs_alone})
-        else:
-            rows.append(row(what | {"agent": own.agent}, sample([run[index] for run in ours]), peer))
-    return rows
+    what = {"peer": f"rejax_{algorithm}", "agent": own.agent, "measure": "fixed steps", "steps": REJAX_STEPS}
+    return [
+        row(what | {"cache": cache}, sample([run[index] for run in ours]), sample([run[index] for run in theirs]))
+        for index, cache in ((1, "warm"), (0, "empty"))
+    ]
 
 
-def rejax_counterpart(algorithm: str) -> Own | None:
+def rejax_counterpart(algorithm: str) -> Own:
     """Ours with the networks, batches and updates of the settings in ``REJAX``."""
-    if algorithm != "dqn":
-        return None
-    settings = REJAX["dqn"]
-    hyper = {
-        "hidden": (64, 64),
-        "activation": "tanh",
-        "batch_size": settings["batch_size"],
-        "replay_capacity": settings["buffer_size"],
-        "updates_per_step": settings["num_epochs"],
-    }
-    return _fleet("ddqn", hyper, settings["num_envs"])
+    settings = REJAX[algorithm]
+    hyper: dict[str, Any] = {"hidden": (64, 64), "activation": "tanh"}
+    if algorithm == "ppo":
+        hyper |= {"rollout_slots": settings["num_steps"], "epochs": settings["num_epochs"]}
+        hyper |= {"minibatches": settings["num_minibatches"]}
+        return _fleet("ppo", hyper, settings["num_envs"])
+    hyper |= {"batch_size": settings["batch_size"], "replay_capacity": settings["buffer_size"]}
+    return _fleet("ddqn", hyper | {"updates_per_step": settings["num_epochs"]}, settings["num_envs"])
 
 
 def bench_train(

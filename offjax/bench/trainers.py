@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from offjax.bench.race import THRESHOLD
-from offjax.config.peers import Sb3Config
+from offjax.config.peers import OwnConfig, Sb3Config
 from offjax.errors import MachineError
 from offjax.xla_flags import set_flags
 
+CELL = 20  # devices of the largest cell
 ROOT = Path(__file__).resolve().parents[2]  # of a checkout: the package comes from where this file is
 
 
@@ -140,6 +141,12 @@ class Own:
     def job(self, seeds: Sequence[int]) -> dict[str, Any]:
         """What ``own_worker`` is told of it."""
         return asdict(self) | {"hyper": dict(self.hyper), "seeds": list(seeds)}
+
+
+def own_of(racer: str, config: OwnConfig) -> Own:
+    """One of ``OWN`` on its fleet."""
+    hyper = config.agent.model_dump()
+    return Own(racer.removeprefix("own_"), hyper, config.worlds, config.devices, min(config.devices, CELL))
 
 
 def own_run(

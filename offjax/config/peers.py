@@ -1,10 +1,11 @@
-"""The trainers of Stable-Baselines3 that ours are held against: what was tuned, and what came of it."""
+"""The trainers that race: those of Stable-Baselines3 and ours, what is tuned of each and what came of it."""
 
 from importlib import resources
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
+from offjax.config.agents import AcConfig, DdqnConfig
 from offjax.config.fields import Record, Width, positive, real, whole
 from offjax.config.plain_errors import validate
 from offjax.config.yaml_text import read_tree
@@ -63,11 +64,42 @@ Sb3Config = Sb3DqnConfig | Sb3A2cConfig
 PEERS: dict[str, type[Sb3Config]] = {"sb3_dqn": Sb3DqnConfig, "sb3_a2c": Sb3A2cConfig}
 
 
-def load_peer(name: str) -> Sb3Config:
-    """The tuned configuration that ships with the package.
+class _OwnConfig(Record):
+    """The fleet that one of our agents trains on; its worlds start all over the horizon."""
 
-    Args:
-      name: one of ``PEERS``.
-    """
-    model = PEERS[name]
+    worlds: int = whole(40, 1, 1000, "worlds: side by side, a divisor of the horizon")
+    devices: int = whole(2, 1, 1_000_000, "devices: of each world, whole cells of 20 where they are more")
+
+
+class OwnDdqnConfig(_OwnConfig):
+    """Our DDQN."""
+
+    agent: DdqnConfig = Field(default=DdqnConfig(), description="a group of keys: as agents.ddqn of a run")
+
+
+class OwnAcConfig(_OwnConfig):
+    """Our actor-critic."""
+
+    agent: AcConfig = Field(default=AcConfig(), description="a group of keys: as agents.ac of a run")
+
+
+OwnConfig = OwnDdqnConfig | OwnAcConfig
+OWN: dict[str, type[OwnConfig]] = {"own_ddqn": OwnDdqnConfig, "own_ac": OwnAcConfig}
+RacerConfig = Sb3Config | OwnConfig
+
+
+def load_peer(name: str) -> Sb3Config:
+    """The tuned configuration of one of ``PEERS`` that ships with the package."""
+    return _load(name, PEERS[name])
+
+
+def load_own(name: str) -> OwnConfig:
+    """The tuned configuration of one of ``OWN`` that ships with the package."""
+    return _load(name, OWN[name])
+
+
+Racer = TypeVar("Racer", bound=RacerConfig)
+
+
+def _load(name: str, model: type[Racer]) -> Racer:
     return validate(model, read_tree(resources.files("offjax.configs") / "peers" / f"{name}.yaml", name, model))

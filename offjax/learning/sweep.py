@@ -15,7 +15,7 @@ from offjax.learning.unit import Unit
 from offjax.memory import available_bytes, bytes_of
 from offjax.problems.spec import Problem
 
-HOPE = 0.25  # of the time that is left: what another size may save
+HOPE = 0.1  # of the time that is left: what another size may save
 SHARE = 0.5  # of the memory that is there: states, and what a program works with
 WORKING = 3  # times a state: the program's own arrays beside it
 
@@ -107,7 +107,7 @@ def candidates(unit: Unit) -> list[int]:
     if jax.default_backend() != "cpu":
         sizes = (128, 1024, 16)
     else:
-        sizes = (32, 128, 8) if width <= 32 else (4, 16, 1) if width <= 128 else (1, 4)
+        sizes = (32, 128, 8) if width <= 32 else (16, 4, 1) if width <= 128 else (1, 4)
     largest = -(-unit.members // _workers(unit))
     return list(dict.fromkeys(_even(unit.members, min(size, largest)) for size in sizes))
 

@@ -83,7 +83,7 @@ def init_many(keys: jax.Array, agents: Any, problems: Problem, plan: Plan, own_p
 
 def begin(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:
     """The same, while the program of its rounds compiles: two processors make the wait shorter."""
-    state = jax.eval_shape(partial(start, plan=plan), key, agent, problem)
+    state = jax.eval_shape(lambda k, a, p: init(k, a, p, plan), key, agent, problem)
     with ThreadPoolExecutor(max_workers=1) as pool:
         compiling = pool.submit(compile_ahead, train_round, agent, problem, state, plan)
         fresh = init(key, agent, problem, plan)

@@ -10,28 +10,28 @@ from offjax.agents import make_agent
 from offjax.bench import train, trainers, tune
 from offjax.bench.race import Point, Result, outcome
 from offjax.bench.train import Sample, own_trainer, row, same_work
-from offjax.config.peers import PEERS, Sb3A2cConfig, Sb3DqnConfig, load_peer
+from offjax.config.peers import OWN, PEERS, Sb3A2cConfig, Sb3DqnConfig, load_own, load_peer
 from offjax.errors import MachineError
 
 
-@pytest.mark.parametrize("peer", PEERS)
-def test_the_tuned_configuration_is_one_of_the_trials(peer):
-    """Ten of them, with every number of environments, and none that has come sooner with the same seeds."""
-    chosen = load_peer(peer)
-    text = (resources.files("offjax.configs") / "peers" / f"{peer}_trials.json").read_text(encoding="utf-8")
+@pytest.mark.parametrize("racer", [*PEERS, *OWN])
+def test_the_tuned_configuration_is_one_of_the_trials(racer):
+    """Ten of them, of a peer with every number of environments, and none has come sooner with the same seeds."""
+    chosen = load_peer(racer) if racer in PEERS else load_own(racer)
+    text = (resources.files("offjax.configs") / "peers" / f"{racer}_trials.json").read_text(encoding="utf-8")
     trials = json.loads(text)["trials"]
-    configs = [PEERS[peer].model_validate(trial["config"]) for trial in trials]
+    configs = [(PEERS | OWN)[racer].model_validate(trial["config"]) for trial in trials]
     assert len(configs) == tune.TRIALS
-    assert {config.n_envs for config in configs} == {1, 8, 64}
+    assert racer in OWN or {config.n_envs for config in configs} == {1, 8, 64}
     runs = [[Result.from_dict(run | {"curve": []}) for run in trial["runs"]] for trial in trials]
     best = min((of for of in runs if len(of) > 1), key=tune.score)
     assert tune.score(runs[configs.index(chosen)]) == tune.score(best)
 
 
-@pytest.mark.parametrize("peer", PEERS)
-def test_candidates_are_drawn_again_equal(peer):
-    assert tune.candidates(peer) == tune.candidates(peer)
-    assert len(set(tune.candidates(peer))) == tune.TRIALS
+@pytest.mark.parametrize("racer", [*PEERS, *OWN])
+def test_candidates_are_drawn_again_equal(racer):
+    assert tune.candidates(racer) == tune.candidates(racer)
+    assert len(set(tune.candidates(racer))) == tune.TRIALS
 
 
 def result(seconds, reached=True):
@@ -71,9 +71,11 @@ def test_a_ratio_says_what_it_is(own, peer, words):
 
 
 @pytest.mark.parametrize(("peer", "agent"), train.OWN_OF.items())
-def test_ours_has_the_hyper_parameters_of_the_demo(peer, agent):
+def test_ours_can_be_made_and_starts_from_the_demo(peer, agent):
+    demo = trainers.own_of(f"own_{agent}", tune.own_demo(f"own_{agent}"))
+    assert make_agent(agent, **demo.hyper).reward_scale == {"ddqn": 100.0, "ac": 10.0}[agent]
     own = own_trainer(agent)
-    assert make_agent(agent, **own.hyper).reward_scale == {"ddqn": 100.0, "ac": 10.0}[agent]
+    make_agent(agent, **own.hyper)
     assert (train.HORIZON % own.worlds, own.devices % own.devices_per_cell) == (0, 0)
     json.dumps(own.job([0]))
 
