@@ -142,14 +142,14 @@ def split(columns: Columns, table: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def merge(columns: Columns, values: jax.Array, discrete: jax.Array) -> jax.Array:
     """The table [N, columns] of its parts, the way back of :func:`split`, within the bounds of every column."""
-    low, high = (jnp.array([getattr(column, end) for column in columns.of], jnp.float32) for end in ("low", "high"))
+    low, high = (jnp.array([[getattr(column, end) for column in columns.of]], jnp.float32) for end in ("low", "high"))
     plain = jnp.array(columns.continuous)
-    values = jnp.where(_is_difference(columns)[None], values, jnp.clip(values, low[plain], high[plain]))
+    values = jnp.where(_is_difference(columns)[None], values, jnp.clip(values, low[:, plain], high[:, plain]))
     for column, minus in columns.differences:
         values = values.at[:, column].add(values[:, minus])
     parts = jnp.concatenate([values, discrete.astype(values.dtype)], axis=1)
     order = np.argsort(np.array([*columns.continuous, *columns.discrete]))
-    return jnp.clip(parts[:, order], low[None], high[None])
+    return jnp.clip(parts[:, order], low, high)
 
 
 def _is_difference(columns: Columns) -> jax.Array:

@@ -135,7 +135,7 @@ class Flow(struct.PyTreeNode):
     def step(self, state: FlowState, encoded: Encoded, key: jax.Array, rate: jax.Array) -> FlowState:
         """One step against the loss of a batch of rows, drawn with replacement."""
         loss, gradients = jax.value_and_grad(self.loss)(state.params, encoded, key)
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         gradients = jax.tree.map(lambda leaf: leaf * jnp.minimum(1.0, self.max_norm / (norm + 1e-12)), gradients)
         direction, moments = _ADAM.update(gradients, state.moments)
         params = jax.tree.map(lambda value, move: value - rate * move, state.params, direction)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from offjax.errors import ConfigError
 from offjax.replay.codec import Columns, check_table
-from offjax.typed_jit import typed_jit
+from offjax.typed_jit import compile_ahead, typed_jit
 
 
 class Generator(Protocol):
@@ -49,6 +49,13 @@ def fit(generator: Any, state: Any, table: jax.Array, n_valid: int, key: jax.Arr
     if steps < 1:
         raise ConfigError("steps", steps, "at least 1")
     return _train(generator, state, jnp.asarray(table, jnp.float32), jnp.int32(n_valid), key, steps)
+
+
+def compile_fit(generator: Any, state: Any, table: jax.Array, steps: int) -> None:
+    """Compile what :func:`fit` runs on tables of this capacity, ahead of it."""
+    # Only the type of a key matters, which every key of its generator has.
+    key = jax.random.key(0, impl="philox4x32")
+    compile_ahead(_train, generator, state, table, jnp.int32(0), key, steps)
 
 
 def sample(generator: Any, state: Any, key: jax.Array, n: int, decisions: Any = None) -> jax.Array:

@@ -19,7 +19,7 @@ class Quantiles(struct.PyTreeNode):
 
 def no_quantiles(columns: int, capacity: int) -> Quantiles:
     """Quantiles that were not fitted yet, of static sizes."""
-    return Quantiles(jnp.full((columns, capacity), jnp.inf), jnp.zeros((), jnp.int32))
+    return Quantiles(jnp.full((columns, capacity), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32))
 
 
 def fit(values: jax.Array, valid: jax.Array) -> Quantiles:
