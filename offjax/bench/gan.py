@@ -80,10 +80,10 @@ class Bench:
         self.progress.advance(0, f"{name}: quality {scores['quality']:.3f}")
         return scores
 
-    def add(self, measure: str, value: float, unit: str, peer_value: float | None = None, **more: Any) -> None:
+    def add(self, measure: str, value: float | None, unit: str, peer_value: float | None = None, **more: Any) -> None:
         """A row; where CTGAN has a value as well, the ratio says how many times better ours is."""
         row: Record = {"bench": "gan", "measure": measure, **more, "value": value, "unit": unit}
-        if peer_value is not None:
+        if value is not None and peer_value is not None:
             ratio = value / peer_value if unit == "rows/s" else peer_value / value
             row |= {"peer": "ctgan", "peer_value": peer_value, "ratio": ratio}
         self.rows.append(row)
@@ -135,7 +135,7 @@ def time_to_quality(bench: Bench, quality: float, theirs: Record) -> None:
             more = {"arm": "flow", "steps": steps, "compile_s": done["compile_s"], "quality": reached}
             bench.add("time to quality", done["seconds"], "s", theirs["seconds"], **more)
             return
-    bench.add("time to quality", float("inf"), "s", arm="flow", steps=BUDGETS[-1])
+    bench.add("time to quality", None, "s", arm="flow", steps=BUDGETS[-1])
 
 
 def bench_gan(quick: bool = False, peers_python: Path | None = None) -> list[Record]:
@@ -207,7 +207,9 @@ def print_bench(quick: bool, peers_python: Path | None, as_json: bool) -> None:
         return
     table = Table("measure", "arm", "cores", "steps", "value", "", "ctgan", "ratio", title="Generators of experiences")
     for row in rows[1:]:
-        numbers = [f"{row[name]:,.3f}" if name in row else "" for name in ("value", "peer_value", "ratio")]
+        numbers = [
+            f"{row[name]:,.3f}" if row.get(name) is not None else "" for name in ("value", "peer_value", "ratio")
+        ]
         place = [str(row.get(name, "")) for name in ("arm", "cores", "steps")]
         table.add_row(row["measure"], *place, numbers[0], row["unit"], *numbers[1:])
     Console().print(table)
