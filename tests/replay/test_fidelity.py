@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from offjax.replay import fidelity
 from offjax.replay.codec import Column, Columns
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data/sdmetrics.json").read_text())  # by data/make_sdmetrics.py
+shapes = jax.jit(fidelity.shapes, static_argnums=0)
+pair_trends = jax.jit(fidelity.pair_trends, static_argnums=0)
+copy_share = jax.jit(fidelity.copy_share, static_argnums=0)
 COLUMNS = Columns((*map(Column, PLAIN), *map(Column, KINDS, CATEGORIES)))
 
 
@@ -22,12 +26,12 @@ def pair():
 
 def test_columns_are_scored_as_sdmetrics_does(pair):
     real, synthetic, _ = pair
-    np.testing.assert_allclose(fidelity.shapes(COLUMNS, real, synthetic), GOLDEN["ks"] + GOLDEN["tv"], atol=1e-6)
+    np.testing.assert_allclose(shapes(COLUMNS, real, synthetic), GOLDEN["ks"] + GOLDEN["tv"], atol=1e-6)
 
 
 def test_pairs_are_scored_as_sdmetrics_does(pair):
     real, synthetic, _ = pair
-    correlations, contingencies = fidelity.pair_trends(COLUMNS, real, synthetic)
+    correlations, contingencies = pair_trends(COLUMNS, real, synthetic)
     np.testing.assert_allclose(np.array(correlations)[np.triu_indices(3, 1)], GOLDEN["correlation"], atol=1e-6)
     np.testing.assert_allclose(contingencies, GOLDEN["contingency"], atol=1e-6)
     both = fidelity.contingency_similarity(real[:, 3:], synthetic[:, 3:], CATEGORIES)
@@ -42,9 +46,9 @@ def test_new_rows_are_counted_as_sdmetrics_does(pair):
 def test_copies_are_found_and_other_rows_of_the_same_law_are_not(pair):
     real = pair[0]
     train, holdout, others = real[:200], real[200:400], real[400:]
-    assert float(fidelity.copy_share(COLUMNS, train[:100], train, holdout)) == 1.0
-    assert float(fidelity.copy_share(COLUMNS, holdout[:100], train, holdout)) == 0.0
-    assert float(fidelity.copy_share(COLUMNS, others, train, holdout)) == pytest.approx(0.5, abs=0.15)
+    assert float(copy_share(COLUMNS, train[100:], train, holdout)) == 1.0
+    assert float(copy_share(COLUMNS, holdout[100:], train, holdout)) == 0.0
+    assert float(copy_share(COLUMNS, others, train, holdout)) == pytest.approx(0.5, abs=0.15)
 
 
 def test_the_distance_to_the_closest_record_is_that_of_a_loop(pair):

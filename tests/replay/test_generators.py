@@ -1,5 +1,7 @@
 """What a user can rely on: generators learn from the valid rows, in one program, to the same bits; CTGAN is CTGAN."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from scipy.stats import chisquare
 
 from offjax.errors import ConfigError
 from offjax.replay.codec import Column, Columns
-from offjax.replay.conditions import Rows, draw_conditions, draw_rows, index_rows, no_conditions, vector_of
+from offjax.replay.conditions import draw_conditions, draw_rows, index_rows, no_conditions, vector_of
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
 from offjax.replay.generator import _train, fit, sample
@@ -63,14 +65,19 @@ def trained(fresh, table, key):
 @pytest.fixture(scope="module")
 def indexed(table):
     discrete = jnp.nan_to_num(table[:, jnp.array([1, 4])]).astype(jnp.int32)
-    return index_rows(no_conditions(COLUMNS), discrete, jnp.arange(CAPACITY) < N_VALID), np.array(discrete)
+    valid = jnp.arange(CAPACITY) < N_VALID
+    return jax.jit(index_rows)(no_conditions(COLUMNS), discrete, valid), np.array(discrete)
 
 
-def _drawn(indexed, key, frequency="log", n=20_000):
-    (conditions, rows), _ = indexed
-    column, category = draw_conditions(conditions, key, n, frequency)
-    picked = draw_rows(conditions, rows, jax.random.fold_in(key, 1), column, category)
-    return np.array(column), np.array(category), np.array(picked)
+@partial(jax.jit, static_argnames=("frequency", "n"))
+def draw(conditions, rows, key, frequency, n=20_000):
+    condition_key, row_key = jax.random.split(key)
+    column, category = draw_conditions(conditions, condition_key, n, frequency)
+    return column, category, draw_rows(conditions, rows, row_key, column, category)
+
+
+def _drawn(indexed, key, frequency="log"):
+    return tuple(map(np.array, draw(*indexed[0], key, frequency)))
 
 
 @pytest.mark.parametrize("frequency", ["log", "true", "uniform"])
@@ -94,10 +101,10 @@ def test_rows_have_their_condition_and_are_valid_and_uniform(indexed, key):
 
 
 def test_a_category_without_rows_is_never_drawn(key):
-    conditions, rows = index_rows(no_conditions(COLUMNS), jnp.zeros((10, 2), jnp.int32), jnp.arange(10) < 5)
-    assert isinstance(rows, Rows)
+    indexed = jax.jit(index_rows)(no_conditions(COLUMNS), jnp.zeros((10, 2), jnp.int32), jnp.arange(10) < 5)
     for frequency in ("log", "true", "uniform"):
-        assert int(draw_conditions(conditions, key, 500, frequency)[1].max()) == 0
+        _, category, rows = draw(*indexed, key, frequency)
+        assert (int(category.max()), int(rows.max())) == (0, 4)
 
 
 def test_a_conditional_vector_has_one_one():
