@@ -360,9 +360,9 @@ def _tune_for_worlds() -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=sorted(BENCHES), help="what to measure")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="sweep, train: fewer agents, processes and repeats")
+    parser.add_argument("--quick", action="store_true", help="gan, sweep, train: fewer steps, agents and repeats")
     parser.add_argument("--widths", metavar="N,…", help="sweep: of the networks (default: 16,64,256)")
-    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="train: Python with the extra peers")
+    parser.add_argument("--peers-python", type=Path, metavar="FILE", help="gan, train: Python with the extra peers")
     parser.add_argument("--clients-python", type=Path, metavar="FILE", help="train: Python with the extra clients")
     parser.add_argument("--devices", metavar="N,…", help="world: numbers of devices, like 1000,1e6 (default: 1 to 1e7)")
     parser.add_argument("--policies", metavar="NAME,…", help="world: random, mlp (default: both)")
@@ -386,6 +386,11 @@ def _bench_world(args: argparse.Namespace) -> None:
     import_module("offjax.bench.rows").print_bench(args.devices, args.policies, args.generators, args.json)
 
 
+def _bench_gan(args: argparse.Namespace) -> None:
+    select_device(args.device)
+    import_module("offjax.bench.gan").print_bench(args.quick, args.peers_python, args.json)
+
+
 def _bench_learners(args: argparse.Namespace) -> None:
     select_device(args.device)
     import_module("offjax.bench.learners").print_bench(args.json)
@@ -403,6 +408,7 @@ def _bench_train(args: argparse.Namespace) -> None:
 
 # What each benchmark runs, and the options that belong to it.
 BENCHES: dict[str, tuple[Callable[[argparse.Namespace], None], tuple[str, ...]]] = {
+    "gan": (_bench_gan, ("quick", "peers_python")),
     "learners": (_bench_learners, ()),
     "sweep": (_bench_sweep, ("quick", "widths")),
     "train": (_bench_train, ("quick", "peers_python", "clients_python")),

@@ -40,7 +40,9 @@ def typed_jit(**options: Any) -> Callable[[Function], Function]:
 
         def compile_for(*args: Any, **kwargs: Any) -> None:
             leaves, tree = jax.tree.flatten((args, kwargs))
-            program = (str(tree), tuple(_kind(leaf) for leaf in leaves))
+            given = signature.bind(*args, **kwargs).arguments
+            fixed = tuple(given.get(name) for name in static[1:])  # a number among them is no array
+            program = (str(tree), fixed, tuple(_kind(leaf) for leaf in leaves))
             if program not in known:
                 compiled.lower(str(tree), *args, **kwargs).compile()
                 known.add(program)

@@ -20,6 +20,9 @@ from offjax.evaluation.rollout import episode
 from offjax.learning import train
 from offjax.learning.unit import stack
 from offjax.problems import nieto2024
+from offjax.replay.codec import ring_columns
+from offjax.replay.flow import Flow
+from offjax.replay.gan import Gan
 
 DEVICES, HORIZON = 20, 40
 PLAN = train.Plan(horizon=HORIZON, worlds=2)
@@ -78,6 +81,16 @@ def evaluate_rule():
     return lambda rule, problem, key: episode(rule, problem, key, HORIZON), (abstract(rule), abstract(problem), KEY)
 
 
+def generator(record):
+    state = jax.eval_shape(lambda key: record.init(key, 40), KEY)
+
+    def fit_and_sample(state, table, n_valid, key):
+        return record.draw(record.train(state, table, n_valid, key, 2), key, 16)
+
+    table = jax.ShapeDtypeStruct((40, len(record.columns.of)), jnp.float32)
+    return fit_and_sample, (state, table, jax.ShapeDtypeStruct((), jnp.int32), KEY)
+
+
 PROGRAMS = {
     "world": lambda: step_world(Case("none")),
     "world, exact": lambda: step_world(Case("exact", "ps", LONG)),
@@ -86,6 +99,8 @@ PROGRAMS = {
     "train ppo": lambda: train_agent("ppo"),
     "sweep": lambda: sweep(3),
     "evaluate": evaluate_rule,
+    "gan": lambda: generator(Gan(ring_columns(3, 2), batch_size=20, width=4)),
+    "flow": lambda: generator(Flow(ring_columns(3, 2), batch_size=20, width=4)),
 }
 
 

@@ -251,7 +251,7 @@ BAD_OPTIONS = {
     "bench world --devices 1010": "--devices: 1010 is not allowed; 1 to 20, or a multiple of 20",
     "bench world --policies best": "--policies: 'best' is not allowed; of random, mlp",
     "bench world --generators rbg": "--generators: 'rbg' is not allowed; of philox4x32, threefry2x32",
-    "bench world --quick": "--quick: 'True' is not allowed; it belongs to offjax bench sweep, train",
+    "bench world --quick": "--quick: 'True' is not allowed; it belongs to offjax bench gan, sweep, train",
     "bench train --devices 10": "--devices: '10' is not allowed; it belongs to offjax bench world",
     "validate --tasks -1": "--tasks: '-1' is not allowed; whole numbers from 1, like 1000 or 1e6",
     "validate --out nowhere/page.md": "--out: 'nowhere/page.md' is not allowed; its folder must exist",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from offjax.typed_jit import typed_jit
+from offjax.typed_jit import compile_ahead, typed_jit
 
 
 def make_class(index):
@@ -32,3 +32,16 @@ def test_options_name_the_functions_own_arguments():
     assert spread(jnp.zeros(3), 3).tolist() == [0, 1, 2]
     assert spread(values=jnp.zeros(2), count=2).tolist() == [0, 1]
     assert jax.jit(lambda values: spread(values, 4))(jnp.ones(4)).tolist() == [1, 2, 3, 4]
+
+
+def test_each_static_number_is_compiled_ahead_once():
+    lengths = []
+
+    @typed_jit(static_argnames=("count",))
+    def spread(values, count):
+        lengths.append(count)
+        return values + jnp.arange(count)
+
+    for count in (2, 3, 2):
+        compile_ahead(spread, jnp.zeros(()), count)
+    assert lengths == [2, 3]

@@ -1,0 +1,83 @@
+"""Our generators on the clock, on so many cores: jobs as JSON lines in, a JSON line for each out.
+
+Started by ``offjax.bench.gan``.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from offjax.bench.gan_table import columns
+from offjax.replay.flow import Flow
+from offjax.replay.gan import Gan
+from offjax.replay.generator import compile_fit, fit, sample
+
+GENERATOR = "philox4x32"
+NEVER_ATOM = 1.0  # share of the rows
+REPEATS = 3
+
+
+def make_generator(arm: str) -> Gan | Flow:
+    """One arm of the benchmark.
+
+    Args:
+        arm: ``ctgan``, as its authors have it; ``gan``, the same with atoms and differences; ``flow``.
+    """
+    if arm == "ctgan":
+        return Gan(columns(difference=False), atom_share=NEVER_ATOM)
+    return Gan(columns()) if arm == "gan" else Flow(columns())
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Train an arm and sample it.
+
+    Args:
+        job: ``arm``, ``table`` (a file of NumPy), ``steps``, ``seed``, ``rows`` to make and ``out``, a file for them.
+
+    Returns:
+        ``compile_s``; ``seconds`` of training without it; of these, ``codec_s``; ``step_s``; ``rows_per_s``.
+    """
+    record, table = make_generator(job["arm"]), jnp.asarray(np.load(job["table"]))
+    init_key, fit_key, sample_key = jax.random.split(jax.random.key(job["seed"], impl=GENERATOR), 3)
+    state, count = record.init(init_key, len(table)), jnp.int32(len(table))
+    start = time.perf_counter()
+    compile_fit(record, state, table, job["steps"])
+    compile_seconds = time.perf_counter() - start
+    encode = jax.jit(record.encode)
+    codec = _best(lambda: encode(state, table, count, fit_key))
+    start = time.perf_counter()
+    state = jax.block_until_ready(fit(record, state, table, len(table), fit_key, job["steps"]))
+    seconds = time.perf_counter() - start
+    rate = job["rows"] / _best(lambda: sample(record, state, sample_key, job["rows"]))
+    np.save(job["out"], sample(record, state, sample_key, job["rows"]))
+    step = (seconds - codec) / job["steps"]
+    return {"compile_s": compile_seconds, "seconds": seconds, "codec_s": codec, "step_s": step, "rows_per_s": rate}
+
+
+def _best(call: Callable[[], Any]) -> float:
+    """Least s of a few calls, the first not counted."""
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def main() -> None:
+    """Read jobs from standard input, print their results; the first line says how many cores."""
+    cores = json.loads(sys.stdin.readline())["cores"]
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # jax starts its threads later
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The bench of generators: its table has the law that it says, and ratios above 1 mean that ours is better."""
+
+import jax
+import numpy as np
+import pytest
+
+from offjax.bench import gan_table
+from offjax.bench.gan import Bench, time_to_quality
+from offjax.replay.codec import check_table
+
+NAMES = [column.name for column in gan_table.columns().of]
+
+
+@pytest.fixture(scope="module")
+def table(key):
+    return np.array(jax.jit(gan_table.draw_table, static_argnames="rows")(key, rows=4000))
+
+
+def test_the_table_has_its_law(table):
+    check_table(gan_table.columns(), table, 4000, 4000)
+    row = dict(zip(NAMES, table.T, strict=True))
+    np.testing.assert_array_equal(jax.jit(gan_table.exact_reward)(table), row["reward"])
+    arriving = np.where(row["decision"] == 0, 0.8 * row["size"], 0.0)
+    queue = np.clip(row["queue"] - gan_table.DRAIN + arriving, 0.0, 1.0)
+    np.testing.assert_allclose(row["next_queue"], queue, atol=1e-6)
+    assert 0.1 < np.mean(row["reward"] == gan_table.PENALTY) < 0.4
+    assert row["reward"][row["reward"] > gan_table.THRESHOLD].min() > -2.5
+    assert np.bincount(row["decision"].astype(int)).min() > 400
+    assert set(row["deadline"]) == set(np.float32(gan_table.DEADLINES))
+    assert np.corrcoef(row["gain"], row["next_gain"])[0, 1] > 0.8
+
+
+class Told(Bench):
+    """A bench whose flow has a quality of its steps over a thousand and takes a second for each."""
+
+    def __init__(self):
+        self.rows = []
+
+    def train(self, arm, steps, worker=None):
+        self.steps = steps
+        return {"seconds": float(steps), "compile_s": 1.0}
+
+    def judge(self, name):
+        return {"quality": self.steps / 1000}
+
+
+def test_the_shortest_training_that_is_good_enough_counts():
+    bench = Told()
+    time_to_quality(bench, 0.9, {"seconds": 5000.0})
+    assert (bench.rows[0]["steps"], bench.rows[0]["ratio"]) == (1000, 5.0)
+    time_to_quality(bench, 9.0, {"seconds": 5000.0})
+    assert bench.rows[1]["value"] is None
+    assert "ratio" not in bench.rows[1]
+
+
+def test_ratios_above_one_are_ours():
+    bench = Told()
+    bench.add("step", 10.0, "ms", 30.0)
+    bench.add("sampling", 300.0, "rows/s", 100.0)
+    assert [row["ratio"] for row in bench.rows] == [3.0, 3.0]
