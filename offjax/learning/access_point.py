@@ -4,6 +4,7 @@ What it tells devices of the resources, what it carries of tasks and results and
 link is the world's own affair (``CellState``); here is only what learning sends through it.
 """
 
+from enum import IntEnum
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from offjax import world
 from offjax.errors import ConfigError
 from offjax.learning.messages import Mail
 from offjax.world import State, per_device
+from offjax.world.links import by_cell
 
 ORDERS = ("newest", "as_they_come")
 
@@ -42,6 +44,25 @@ class Links:
         """Refuse an impossible structure with a ConfigError."""
         if self.places < 1:
             raise ConfigError("links.places", self.places, "a whole number of at least 1")
+
+
+class Chance(IntEnum):
+    """What the messages of a device draw in each slot, uniform in [0, 1)."""
+
+    UP_AIR = 0
+    UP_WIRE = 1
+    UP_LATE = 2
+    DOWN_AIR = 3
+    DOWN_WIRE = 4  # one for all devices of a cell
+    DOWN_LATE = 5  # the same
+    TWICE = 6
+    AGAIN_AIR = 7
+    AGAIN_LATE = 8
+
+
+def together(chance: jax.Array, params: world.Params) -> jax.Array:
+    """[D] what the first device of each cell drew, for all of its devices: they share one transfer."""
+    return per_device(by_cell(chance, params)[:, 0], params)
 
 
 def cloud_server(params: world.Params) -> int:

@@ -10,7 +10,7 @@ from flax import struct
 
 from offjax import world
 from offjax.agents.common import Scalar
-from offjax.learning.access_point import Versions, cloud_up, wire_time
+from offjax.learning.access_point import Chance, Versions, cloud_up, wire_time
 from offjax.learning.messages import Loss, Mail, Moved, Tally
 from offjax.learning.system import Architecture, SystemState, no_tally
 from offjax.problems.spec import Problem
@@ -42,16 +42,15 @@ class Centralised(Architecture):
         return None
 
     def answer(
-        self, problem: Problem, state: SystemState, key: jax.Array
+        self, problem: Problem, state: SystemState, chance: jax.Array, key: jax.Array
     ) -> tuple[world.Decision, jax.Array, Tally, jax.Array]:
         """A request and an answer for each device that asks; one that loses either asks again a slot later (guess)."""
         params, now, links = problem.params, state.world, self.links
-        act_key, loss_key = jax.random.split(key)
         up = uplink(now, params)
         asks = now.job.asks & ~problem.terminated(now) & up.up & cloud_up(now, params)
         kept = ((1.0 - jnp.asarray(links.air_loss)) * (1.0 - jnp.asarray(links.wire_loss))) ** 2
-        gets = asks & (jax.random.uniform(loss_key, asks.shape) < kept)
-        place = self.learner.agent.act(state.learner.learnt, state.observation, act_key, True)
+        gets = asks & (chance[Chance.DOWN_AIR] < kept)
+        place = self.learner.agent.act(state.learner.learnt, state.observation, key, True)
         latency, joules = self.loop(problem, state)
         decision = world.Decision(jnp.where(gets, place, -1).astype(jnp.int8), latency)
         spent = jnp.where(asks, joules, 0.0)
@@ -87,7 +86,7 @@ class Centralised(Architecture):
         return state.replace(down=down), jnp.zeros((), jnp.int32)
 
     def broadcast(
-        self, problem: Problem, state: SystemState, sends: jax.Array, key: jax.Array
+        self, problem: Problem, state: SystemState, sends: jax.Array, chance: jax.Array
     ) -> tuple[SystemState, Tally, jax.Array]:
         """The agent decides with its newest weights; none travel."""
         return state, no_tally(), jnp.zeros((), jnp.int32)

@@ -13,12 +13,12 @@ from offjax.agents.common import Scalar
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.learning import access_point, messages
-from offjax.learning.access_point import ORDERS, Versions, wire_time
+from offjax.learning.access_point import ORDERS, Chance, Versions, together, wire_time
 from offjax.learning.cloud import policy_of, weights_bits
 from offjax.learning.messages import Mail, Moved, Tally
 from offjax.learning.system import Architecture, SystemState, no_tally
 from offjax.problems.spec import Problem
-from offjax.world import per_device
+from offjax.workload.arrivals import exponential
 
 
 @struct.dataclass
@@ -54,7 +54,7 @@ class Distributed(Architecture):
         return access_point.first_versions(policy_of(learnt), self.versions, devices)
 
     def answer(
-        self, problem: Problem, state: SystemState, key: jax.Array
+        self, problem: Problem, state: SystemState, chance: jax.Array, key: jax.Array
     ) -> tuple[world.Decision, jax.Array, Tally, jax.Array]:
         """Lines 9 and 10: each device asks its own network; nothing travels."""
         versions, devices = state.versions, problem.params.devices
@@ -71,7 +71,7 @@ class Distributed(Architecture):
         return state.replace(versions=versions, down=down), applied
 
     def broadcast(
-        self, problem: Problem, state: SystemState, sends: jax.Array, key: jax.Array
+        self, problem: Problem, state: SystemState, sends: jax.Array, chance: jax.Array
     ) -> tuple[SystemState, Tally, jax.Array]:
         """Line 24 of algorithm 1, and the access point's share in it: weights to every device."""
         params, versions = problem.params, state.versions
@@ -81,25 +81,29 @@ class Distributed(Architecture):
         goes = sends & free
         policy = policy_of(state.learner.learnt)
         versions = access_point.publish(versions, row, policy, state.learner.sent, state.world.clock, goes)
-        down, sent, refused = self._post(problem, state, row, goes, key)
+        down, sent, refused = self._post(problem, state, row, goes, chance)
         tally = no_tally()
         tally = tally.replace(sent=sent, lost=tally.lost.at[messages.Loss.NO_PLACE].set(refused))
         withheld = (sends & ~free).astype(jnp.int32)
         return state.replace(versions=versions, down=down), tally, withheld
 
     def _post(
-        self, problem: Problem, state: SystemState, row: jax.Array, goes: jax.Array, key: jax.Array
+        self, problem: Problem, state: SystemState, row: jax.Array, goes: jax.Array, chance: jax.Array
     ) -> tuple[Mail, jax.Array, jax.Array]:
         """A message per device, and another one where it is duplicated: the mail, how many, how many had no place."""
         params, links, devices = problem.params, self.links, problem.params.devices
-        cell_key, twice_key, late_key = jax.random.split(key, 3)
         bits = jnp.float32(weights_bits(self.learner.agent, Specs(len(problem.features), len(problem.decisions))))
         wire = wire_time(bits, state.world, params) + 0.5 * links.loop_latency
-        late = per_device(links.jitter * jax.random.exponential(cell_key, (params.access_points,)), params)
+        jitter = jnp.asarray(links.jitter)
+        wire = wire + exponential(together(chance[Chance.DOWN_LATE], params), jitter)
+        later = wire + exponential(chance[Chance.AGAIN_LATE], jitter)
+        cut = together(chance[Chance.DOWN_WIRE], params) < links.wire_loss
+        fate, again = (
+            messages.draw_fate(cut, chance[which] < links.air_loss) for which in (Chance.DOWN_AIR, Chance.AGAIN_AIR)
+        )
         rows, all_of_them = jnp.full(devices, row, jnp.int32), jnp.full(devices, goes)
-        down, refused = messages.post(state.down, rows, bits, wire + late, all_of_them)
-        twice = all_of_them & (jax.random.uniform(twice_key, (devices,)) < links.duplicates)
-        later = wire + late + links.jitter * jax.random.exponential(late_key, (devices,))
-        down, refused_again = messages.post(down, rows, bits, later, twice)
+        twice = all_of_them & (chance[Chance.TWICE] < links.duplicates)
+        down, refused = messages.post(state.down, rows, bits, wire, fate, all_of_them)
+        down, refused_again = messages.post(down, rows, bits, later, again, twice)
         sent = jnp.sum(all_of_them, dtype=jnp.int32) + jnp.sum(twice, dtype=jnp.int32)
         return down, sent, refused + refused_again

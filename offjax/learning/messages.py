@@ -36,6 +36,7 @@ class Mail(struct.PyTreeNode):
     leg: jax.Array  # [K, D] int8, legs that it has crossed
     air: jax.Array  # [K, D] bit left to send or receive by radio
     wire: jax.Array  # [K, D] s left between access point and cloud
+    fate: jax.Array  # [K, D] int8, the leg (counted from 1) at whose end it will be lost, 0 = none
 
 
 class Tally(struct.PyTreeNode):
@@ -71,10 +72,18 @@ def no_mail(load: Any, places: int, devices: int) -> Mail:
         leg=zero.astype(jnp.int8),
         air=zero,
         wire=zero,
+        fate=zero.astype(jnp.int8),
     )
 
 
-def post(mail: Mail, load: Any, air: jax.Array, wire: jax.Array, wanted: jax.Array) -> tuple[Mail, jax.Array]:
+def draw_fate(first: jax.Array, second: jax.Array) -> jax.Array:
+    """[D] int8: a message is lost at the end of its ``first`` leg, or else of its ``second`` [D] bool, or never."""
+    return jnp.where(first, jnp.int8(1), jnp.where(second, jnp.int8(2), jnp.int8(0)))
+
+
+def post(
+    mail: Mail, load: Any, air: jax.Array, wire: jax.Array, fate: jax.Array, wanted: jax.Array
+) -> tuple[Mail, jax.Array]:
     """Send a message of every device that wants to.
 
     Args:
@@ -82,6 +91,7 @@ def post(mail: Mail, load: Any, air: jax.Array, wire: jax.Array, wanted: jax.Arr
         load: leaves [D, ...], what they carry.
         air: [] or [D] bit.
         wire: [] or [D] s between access point and cloud.
+        fate: [D] int8, see :func:`draw_fate`.
         wanted: [D] bool.
 
     Returns:
@@ -102,6 +112,7 @@ def post(mail: Mail, load: Any, air: jax.Array, wire: jax.Array, wanted: jax.Arr
         leg=jnp.where(here, jnp.int8(0), mail.leg),
         air=put(jnp.asarray(air), mail.air),
         wire=put(jnp.asarray(wire), mail.wire),
+        fate=put(fate, mail.fate),
     )
     return mail, jnp.sum(wanted & full, dtype=jnp.int32)
 
@@ -112,8 +123,6 @@ def move(
     link: world.Link,
     wire_up: jax.Array,
     alive: jax.Array,
-    chance: jax.Array,
-    loss: tuple[float | jax.Array, float | jax.Array],
     waits: bool,
     slot_duration: jax.Array,
 ) -> tuple[Mail, Moved]:
@@ -125,8 +134,6 @@ def move(
         link: of the devices to their access point in this slot.
         wire_up: [D] bool, the access point reaches the cloud.
         alive: [D] bool, the device has energy.
-        chance: [2, K, D] in [0, 1), for each leg in its order.
-        loss: chance that a message which has crossed the air, or the wire, is lost there.
         waits: static; at a leg that is down a message waits, or else it is lost.
         slot_duration: s.
     """
@@ -139,7 +146,7 @@ def move(
         out = on & ~up & ~dead if not waits else jnp.zeros_like(on)
         cross = _cross_air if leg == "air" else _cross_wire
         mail, done, budget, spent = cross(mail, on & up & ~dead, link, budget, slot_duration)
-        missed = done & (chance[number] < loss[0 if leg == "air" else 1])
+        missed = done & (mail.fate == number + 1)
         joules = joules + spent
         causes = {Loss.LINK: missed, Loss.OUTAGE: out, Loss.BATTERY: dead}
         for cause, where in causes.items():

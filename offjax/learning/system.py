@@ -15,7 +15,7 @@ from offjax.agents.common import Scalar
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.learning import cloud, messages
-from offjax.learning.access_point import Links, Versions, cloud_server, cloud_up, wire_time
+from offjax.learning.access_point import Chance, Links, Versions, cloud_server, cloud_up, wire_time
 from offjax.learning.cloud import Learner, LearnerState, require_count
 from offjax.learning.messages import Mail, Moved, Tally
 from offjax.learning.train import answered, look
@@ -23,7 +23,8 @@ from offjax.learning.transitions import Transitions, no_transitions
 from offjax.problems.spec import Problem
 from offjax.replay.experience import Experience
 from offjax.typed_jit import typed_jit
-from offjax.world import per_device, remaining
+from offjax.workload.arrivals import exponential
+from offjax.world import remaining
 from offjax.world.links import downlink, uplink
 
 
@@ -66,7 +67,7 @@ class Architecture:
         raise NotImplementedError
 
     def answer(
-        self, problem: Problem, state: "SystemState", key: jax.Array
+        self, problem: Problem, state: "SystemState", chance: jax.Array, key: jax.Array
     ) -> tuple[world.Decision, jax.Array, Tally, jax.Array]:
         """Decisions, the J [D] that asking for them takes, what was sent for them, and how old the networks are.
 
@@ -75,7 +76,7 @@ class Architecture:
         raise NotImplementedError
 
     def broadcast(
-        self, problem: Problem, state: "SystemState", sends: jax.Array, key: jax.Array
+        self, problem: Problem, state: "SystemState", sends: jax.Array, chance: jax.Array
     ) -> tuple["SystemState", Tally, jax.Array]:
         """Send the weights down if it ``sends`` [] bool: the state, the messages, and broadcasts withheld [] int32."""
         raise NotImplementedError
@@ -183,11 +184,12 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     Messages go on before the world, over its links of this slot; what they bring counts from the next decision on.
     """
     params = problem.params
-    act_key, mail_key, world_key, post_key, learn_key, cast_key, key = jax.random.split(state.key, 7)
-    answer, asking, requests, behind = architecture.answer(problem, state, act_key)
+    act_key, mail_key, world_key, learn_key, key = jax.random.split(state.key, 5)
+    chance = jax.random.uniform(mail_key, (len(Chance), params.devices))
+    answer, asking, requests, behind = architecture.answer(problem, state, chance, act_key)
     asked = state.world.job.asks & ~problem.terminated(state.world) & (answer.place >= 0)
 
-    up, gone_up, down, gone_down = carry(architecture, problem, state, mail_key)
+    up, gone_up, down, gone_down = carry(architecture, problem, state)
     device, drawn = world.pay(state.world.device, asking + gone_up.joules + gone_down.joules, params)
     before = state.world.replace(device=device)
     after, transitions, experience, seen, outcome, reward = answered(
@@ -196,11 +198,11 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     state = state.replace(world=after, transitions=transitions, observation=seen, up=up, key=key)
     state, applied = architecture.take(state, down, gone_down)
     come = delivered(up, gone_up)  # before a new message takes the place of one that has come
-    state, sent, refused = send(architecture, problem, state, experience, post_key)
+    state, sent, refused = send(architecture, problem, state, experience, chance)
     learner, sends, metrics = cloud.work(
         architecture.learner, state.learner, come, jnp.any(cloud_up(before, params)), learn_key
     )
-    state, weights, withheld = architecture.broadcast(problem, state.replace(learner=learner), sends, cast_key)
+    state, weights, withheld = architecture.broadcast(problem, state.replace(learner=learner), sends, chance)
     report = Report(
         arrived=jnp.sum(outcome.arrived, dtype=jnp.int32),
         decisions=jnp.sum(asked, dtype=jnp.int32),
@@ -222,39 +224,17 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     return state, report
 
 
-def carry(
-    architecture: Architecture, problem: Problem, state: SystemState, key: jax.Array
-) -> tuple[Mail, Moved, Mail, Moved]:
+def carry(architecture: Architecture, problem: Problem, state: SystemState) -> tuple[Mail, Moved, Mail, Moved]:
     """Let the messages of both directions go on for one slot: experiences up, weights down."""
-    params, links, now = problem.params, architecture.links, state.world
-    up_key, down_key, cell_key = jax.random.split(key, 3)
-    alive, wire_up = remaining(now.device, params) > 0, cloud_up(now, params)
-    places, devices = state.up.there.shape
-    loss = (links.air_loss, links.wire_loss)
-    chance = jax.random.uniform(up_key, (2, places, devices))
-    up, gone_up = messages.move(
-        state.up, messages.UP, uplink(now, params), wire_up, alive, chance, loss, links.waits, params.slot_duration
-    )
-    # One transfer for all devices of a cell: on the wire they lose it together.
-    cells = jax.random.uniform(cell_key, (places, params.access_points))
-    together = jax.vmap(lambda row: per_device(row, params))(cells)
-    chance = jnp.stack([together, jax.random.uniform(down_key, (places, devices))])
-    down, gone_down = messages.move(
-        state.down,
-        messages.DOWN,
-        downlink(now, params),
-        wire_up,
-        alive,
-        chance,
-        loss,
-        links.waits,
-        params.slot_duration,
-    )
-    return up, gone_up, down, gone_down
+    params, now, waits = problem.params, state.world, architecture.links.waits
+    alive, wire_up, slot_duration = remaining(now.device, params) > 0, cloud_up(now, params), params.slot_duration
+    up = messages.move(state.up, messages.UP, uplink(now, params), wire_up, alive, waits, slot_duration)
+    down = messages.move(state.down, messages.DOWN, downlink(now, params), wire_up, alive, waits, slot_duration)
+    return *up, *down
 
 
 def send(
-    architecture: Architecture, problem: Problem, state: SystemState, experience: Experience, key: jax.Array
+    architecture: Architecture, problem: Problem, state: SystemState, experience: Experience, chance: jax.Array
 ) -> tuple[SystemState, jax.Array, jax.Array]:
     """Lines 16 to 23 of algorithm 2: one experience of SF goes to the access point.
 
@@ -263,7 +243,7 @@ def send(
         problem: the world's numbers.
         state: after the slot.
         experience: [D], valid where a task is over and the next one asks.
-        key: typed random key.
+        chance: [Chance, D] in [0, 1).
 
     Returns:
         the state, how many were sent [] int32, and how many found no place [] int32.
@@ -272,9 +252,11 @@ def send(
     ended = experience.valid & (remaining(now.device, params) > 0)
     due = ended & (state.counter >= architecture.sending_period)  # 16
     bits = architecture.experience_bits(len(problem.features))
-    late = architecture.links.jitter * jax.random.exponential(key, due.shape)
-    wire = wire_time(bits, now, params) + late + 0.5 * architecture.links.loop_latency
-    up, refused = messages.post(state.up, experience, jnp.float32(bits), wire, due)  # 20
+    links = architecture.links
+    late = exponential(chance[Chance.UP_LATE], jnp.asarray(links.jitter)) + 0.5 * links.loop_latency
+    fate = messages.draw_fate(chance[Chance.UP_AIR] < links.air_loss, chance[Chance.UP_WIRE] < links.wire_loss)
+    wire = wire_time(bits, now, params) + late
+    up, refused = messages.post(state.up, experience, jnp.float32(bits), wire, fate, due)  # 20
     count = jnp.where(due, architecture.counter_start, state.counter + ended)  # 21, 23
     state = state.replace(up=up, counter=count.astype(jnp.int32))
     return state, jnp.sum(due, dtype=jnp.int32), refused

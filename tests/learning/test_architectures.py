@@ -22,6 +22,7 @@ from offjax.problems.parts import Sharing
 from offjax.problems.scenario import Scenario
 from offjax.workload.arrivals import closed, periodic, poisson
 from offjax.world import End
+from offjax.world.links import uplink
 
 DEVICES, CELLS, SLOTS, TAU = 4, 2, 120, 4  # a task every TAU slots of 1 s
 SERVICE = Fraction("1.3")  # of TAU, where the service is longer than the period
@@ -52,6 +53,11 @@ def _learner(**changes):
     return Learner(agent, **({"brm_capacity": 40, "arm_capacity": 60, "weights_period": 5} | changes))
 
 
+def _central(**changes):
+    """Its loop takes no time but the ``loop_latency`` of its links."""
+    return Centralised(_learner(), inference=0.0, over_links=False, **changes)
+
+
 def _at_home(state):
     """The same system, in which every network prefers to run at home whatever it sees."""
 
@@ -80,8 +86,8 @@ def _go(key, architecture, problem, chunks=1, home=True):
 
 # ------------------------------------------------------------------------------ dropped tasks and the loop
 
-LATENCIES = [Fraction(text) for text in ("0", ".5", "1", "1.7", "2", "3.7", "5.7")]
-ARRIVALS = 840  # a multiple of every cycle of the pattern
+LATENCIES = [Fraction(text) for text in ("0", "1", "1.7", "2", "3.7", "5.7")]
+ARRIVALS = 420  # a multiple of every cycle of the pattern
 
 
 def _dropped(report):
@@ -101,12 +107,11 @@ def test_dropped_tasks_against_loop_latency(key, latency):
     """Fig. 4: the same world and schedule under both architectures."""
     problem, chunks = _problem(SERVICE), ARRIVALS * TAU // SLOTS
     links = Links(loop_latency=float(latency) * TAU)
-    central = Centralised(_learner(), links=links, inference=0.0, over_links=False)
-    _, report = _go(key, central, problem, chunks)
-    np.testing.assert_allclose(_dropped(report), _expected(latency, SERVICE), atol=1.5e-3)
+    _, report = _go(key, _central(links=links), problem, chunks)
+    np.testing.assert_allclose(_dropped(report), _expected(latency, SERVICE), atol=3e-3)
     _, report = _go(key, Distributed(_learner(), links=links, inference=0.01), problem, chunks)
     assert report.refused[:, End.NO_DECISION].sum() == 0
-    np.testing.assert_allclose(_dropped(report)[1], 1 - 1 / ceil(SERVICE), atol=1.5e-3)
+    np.testing.assert_allclose(_dropped(report)[1], 1 - 1 / ceil(SERVICE), atol=3e-3)
 
 
 def test_a_device_that_waited_would_drop_tasks(key):
@@ -114,7 +119,7 @@ def test_a_device_that_waited_would_drop_tasks(key):
     latency = Fraction("3.7")
     slow = Distributed(_learner(), inference=float(latency) * TAU)
     _, report = _go(key, slow, _problem(SERVICE), ARRIVALS * TAU // SLOTS)
-    np.testing.assert_allclose(_dropped(report), _expected(latency, SERVICE), atol=1.5e-3)
+    np.testing.assert_allclose(_dropped(report), _expected(latency, SERVICE), atol=3e-3)
 
 
 @pytest.mark.parametrize("gone", [{"backhaul": ALWAYS, "backup": ALWAYS}, {"cloud": ALWAYS}], ids=["links", "server"])
@@ -125,14 +130,14 @@ def test_without_the_cloud(key, gone):
     assert report.ends[:, End.IN_TIME].sum() == report.decisions.sum() == SLOTS // TAU * DEVICES
     assert report.experiences.arrived.sum() == report.trained.sum() == report.applied.sum() == 0
     assert int(state.learner.brm.size) == 0
-    _, report = _go(key, Centralised(_learner()), problem)
+    _, report = _go(key, _central(), problem)
     assert report.decisions.sum() == report.ends[:, End.IN_TIME].sum() == 0
     assert report.refused[:, End.NO_DECISION].sum() == (SLOTS // TAU) * DEVICES, "all but the first, and the next one"
 
 
 def test_one_link_to_the_cloud_is_enough(key):
     """The redundant link: learning and answers go on as before."""
-    for architecture in (Distributed(_learner()), Centralised(_learner())):
+    for architecture in (Distributed(_learner()), _central()):
         _, whole = _go(key, architecture, _problem())
         _, cut = _go(key, architecture, _problem(backhaul=ALWAYS))
         for left, right in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
@@ -198,8 +203,7 @@ def test_experiences_are_conserved_across_outages_and_losses(key):
     """Also: what the memory holds has come, and is not under way any more."""
     links = Links(air_loss=0.1, wire_loss=0.1, jitter=2.0, duplicates=0.3)
     problem = _problem(backhaul=(20, 60), backup=(30, 50), service=Fraction("0.2"))
-    learner = _learner(brm_capacity=400, arm_capacity=400)
-    state, report = _go(key, Distributed(learner, links=links), problem, home=False)
+    state, report = _go(key, Distributed(_learner(), links=links, sending_period=3), problem, home=False)
     for tally, mail in ((report.experiences, state.up), (report.weights, state.down)):
         assert tally.lost.sum(0)[Loss.LINK] > 0
         assert tally.sent.sum() == tally.arrived.sum() + tally.lost.sum() + int(system.under_way(mail))
@@ -212,6 +216,17 @@ def test_experiences_are_conserved_across_outages_and_losses(key):
     assert int(state.versions.number[state.versions.held].min()) <= int(state.learner.sent)
 
 
+def test_the_loop_of_a_decision(key):
+    """Observe + send + infer + return, and what a device pays for it, by hand."""
+    problem, central = _problem(), Centralised(_learner(), links=Links(loop_latency=2.0), observe=0.25, inference=0.5)
+    state = system.init(key, central, problem)
+    latency, joules = central.loop(problem, state)
+    rate = np.array(uplink(state.world, problem.params).rate)
+    wires = 2 * 0.5 * 0.02 + 32 * (len(problem.features) + 1) / 1e9
+    np.testing.assert_allclose(latency, 2.0 + 0.25 + 0.5 + 32 * len(problem.features) / rate + wires, rtol=1e-6)
+    np.testing.assert_allclose(joules, 0.1 * 32 * len(problem.features) / rate, rtol=1e-6)
+
+
 @pytest.mark.parametrize("arrivals", [poisson(4.0), closed(0.0)], ids=["open", "closed"])
 @pytest.mark.slow
 def test_other_arrivals(key, arrivals):
@@ -219,7 +234,7 @@ def test_other_arrivals(key, arrivals):
     links = Links(loop_latency=10.0)
     problem = _problem(arrivals=arrivals)
     _, local = _go(key, Distributed(_learner(), links=links), problem, 4)
-    _, central = _go(key, Centralised(_learner(), links=links), problem, 4)
+    _, central = _go(key, _central(links=links), problem, 4)
     assert local.refused[:, End.NO_DECISION].sum() == 0
     assert (central.refused[:, End.NO_DECISION].sum() > 0) == (arrivals.kind == "poisson")
     assert local.ends[:, End.IN_TIME].sum() > 2 * central.ends[:, End.IN_TIME].sum()

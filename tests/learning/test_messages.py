@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from offjax.errors import ConfigError
 from offjax.learning.access_point import Links, Versions, free_row, publish, receive
-from offjax.learning.messages import DOWN, UP, Loss, Mail, move, no_mail, post
+from offjax.learning.messages import DOWN, UP, Loss, Mail, draw_fate, move, no_mail, post
 from offjax.world import Link
 
 PLACES, DEVICES, RATE, POWER, SLOT = 2, 3, 10.0, 0.5, 1.0
@@ -26,9 +26,10 @@ def _slot(mail, number, wanted, air, wire, up, wire_up, alive, seed, loss, legs,
     """Post, and let go on."""
     load = number * DEVICES + jnp.arange(DEVICES)
     link = Link(rate=jnp.full(DEVICES, RATE), up=up, power=jnp.float32(POWER))
-    chance = jax.random.uniform(jax.random.key(seed), (2, PLACES, DEVICES))
-    before, refused = post(mail, load, jnp.float32(air), jnp.full(DEVICES, wire), wanted)
-    after, moved = move(before, legs, link, wire_up, alive, chance, (loss, loss), waits, jnp.float32(SLOT))
+    chance = jax.random.uniform(jax.random.key(seed), (2, DEVICES))
+    fate = draw_fate(chance[0] < loss, chance[1] < loss)
+    before, refused = post(mail, load, jnp.float32(air), jnp.full(DEVICES, wire), fate, wanted)
+    after, moved = move(before, legs, link, wire_up, alive, waits, jnp.float32(SLOT))
     return before, after, moved, refused
 
 
@@ -89,7 +90,13 @@ def _versions(number, held) -> Versions:
 
 
 @settings(max_examples=80, deadline=None)
-@given(numbers, rows_of, rests, st.lists(flags, min_size=2, max_size=2), st.lists(st.integers(0, 3), min_size=3, max_size=3))
+@given(
+    numbers,
+    rows_of,
+    rests,
+    st.lists(flags, min_size=2, max_size=2),
+    st.lists(st.integers(0, 3), min_size=3, max_size=3),
+)
 def test_weights_late_twice_and_out_of_order(number, rows, rest, arrived, held):
     """The same by hand: per device, messages in the order in which they come."""
     versions = _versions(number, jnp.array(held))
@@ -111,7 +118,8 @@ def test_weights_late_twice_and_out_of_order(number, rows, rest, arrived, held):
 @given(st.lists(st.integers(0, 3), min_size=3, max_size=3), rows_of, st.lists(flags, min_size=2, max_size=2), flags)
 def test_no_network_is_overwritten_that_somebody_needs(held, rows, there, alive):
     zero = jnp.zeros((PLACES, DEVICES))
-    mail = Mail(jnp.array(rows), jnp.array(there), zero.astype(jnp.int8), zero, zero)
+    none = zero.astype(jnp.int8)
+    mail = Mail(jnp.array(rows), jnp.array(there), none, zero, zero, none)
     versions = _versions(range(ROWS), jnp.array(held))
     row, free = free_row(versions, mail, jnp.array(alive))
     needed = {held[d] for d in range(DEVICES) if alive[d]}
