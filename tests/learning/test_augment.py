@@ -38,7 +38,9 @@ _augmented = jax.jit(cloud.augmented)
 
 
 def _problem(cost="one_choice", mec=()):
-    return laas2022.make(Scenario(mec=mec, redundant=True), devices=DEVICES, sharing=Sharing(), cost=cost)
+    """Tasks that end within their slot wherever they go."""
+    scenario = Scenario(mec=mec, redundant=True)
+    return laas2022.make(scenario, devices=DEVICES, sharing=Sharing(), cost=cost, demand=(1e5, 1e6))
 
 
 def _rows(problem, decision=0):
