@@ -45,7 +45,7 @@ class Architecture:
         start, period = self.counter_start, self.sending_period
         if isinstance(start, int) and isinstance(period, int | float) and not 0 <= start <= period:
             raise ConfigError("counter_start", start, f"0 to sending_period = {period}: else none is ever sent")
-        if self.learner.agent.sequential and (self.links.places != 1 or not _is_one(period) or not _is_one(start)):
+        if self.learner.agent.sequential and any(map(_differs_from_one, (self.links.places, period, start))):
             text = f"1 for {self.learner.agent.name}, with sending_period 1 and counter_start 1: it learns from rows"
             raise ConfigError("links.places", self.links.places, f"{text} that follow each other")
 
@@ -86,8 +86,8 @@ class Architecture:
         raise NotImplementedError
 
 
-def _is_one(value: Any) -> bool:
-    return isinstance(value, int | float) and value == 1
+def _differs_from_one(value: Any) -> bool:
+    return isinstance(value, int | float) and value != 1  # a traced number is not looked at
 
 
 class SystemState(struct.PyTreeNode):

@@ -154,8 +154,9 @@ class Laas2022(struct.PyTreeNode):
     def rewards(self, observation: jax.Array) -> jax.Array:
         """Equation (5) of every decision, [..., 1 + Z], from an observation [..., F] in physical units alone.
 
-        It is what :meth:`reward` gives where the task ends within its slot, no devices share anything and all of
-        them send with one power; ``drop_reward`` where the observation shows a link or a server that is down.
+        It is what :meth:`reward` gives where the task ends within its slot, no devices share anything, all of them
+        send with one power and no observation is clipped (a link may be better than its range: shadowing);
+        ``drop_reward`` where the observation shows a link or a server that is down.
         """
         params = self.params
         speed, home_energy, demand, link = (observation[..., column] for column in range(4))

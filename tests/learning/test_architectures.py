@@ -252,8 +252,10 @@ def test_the_loop_ends_when_the_battery_is_empty(key):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dueling", "ac", "a2c", "ppo"])
-@pytest.mark.parametrize("kind", [Distributed, Centralised])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Distributed, name) for name in ("dueling", "ac", "a2c", "ppo")] + [(Centralised, name) for name in ("ac", "ppo")],
+)
 def test_other_algorithms_learn_from_the_cloud(key, name, kind):
     """Row 52; learners of whole rollouts have one place per device, so that its rows follow each other."""
     hyper = {"dueling": {"dueling": True, "batch_size": 8}, "a2c": {"rollout_slots": 20}, "ppo": {"rollout_slots": 20}}

@@ -38,9 +38,11 @@ _augmented = jax.jit(cloud.augmented)
 
 
 def _problem(cost="one_choice", mec=()):
-    """Tasks that end within their slot wherever they go."""
+    """Tasks that end within their slot wherever they go, and no link better than an observation can say."""
     scenario = Scenario(mec=mec, redundant=True)
-    return laas2022.make(scenario, devices=DEVICES, sharing=Sharing(), cost=cost, demand=(1e5, 1e6))
+    problem = laas2022.make(scenario, devices=DEVICES, sharing=Sharing(), cost=cost, demand=(1e5, 1e6))
+    radio = problem.params.radio.replace(shadowing=jnp.float32(0))
+    return problem.replace(params=problem.params.replace(radio=radio))
 
 
 def _rows(problem, decision=0):
