@@ -24,8 +24,10 @@ from offjax.problems.spec import Problem
 from offjax.replay.experience import Experience
 from offjax.typed_jit import typed_jit
 from offjax.workload.arrivals import exponential
-from offjax.world import remaining
+from offjax.world import per_device, remaining
 from offjax.world.links import downlink, uplink
+
+RESOURCES = ("arrival", "send")
 
 
 @struct.dataclass
@@ -38,10 +40,15 @@ class Architecture:
     """SF: one experience is sent every so many tasks."""
     counter_start: Scalar = 1
     """What cSF is set to (lines 3 and 21). From 1, one of SF tasks is sent; from 0, as printed, one of SF + 1."""
+    resources: str = struct.field(pytree_node=False, default="arrival")
+    """When a device takes over what the access point tells of bandwidths and servers: on ``arrival`` (guess), or with
+    an experience that it sends (``send``, line 19 as printed)."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that contradict each other with a ConfigError."""
         require_count("sending_period", self.sending_period)
+        if self.resources not in RESOURCES:
+            raise ConfigError("resources", self.resources, f"one of {', '.join(RESOURCES)}")
         start, period = self.counter_start, self.sending_period
         if isinstance(start, int) and isinstance(period, int | float) and not 0 <= start <= period:
             raise ConfigError("counter_start", start, f"0 to sending_period = {period}: else none is ever sent")
@@ -195,10 +202,20 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     after, transitions, experience, seen, outcome, reward = answered(
         problem, before, state.transitions, state.observation, answer, world_key
     )
-    state = state.replace(world=after, transitions=transitions, observation=seen, up=up, key=key)
-    state, applied = architecture.take(state, down, gone_down)
+    ended = experience.valid & (remaining(after.device, params) > 0)
+    due = ended & (state.counter >= architecture.sending_period)  # 16
+    view = told(architecture, problem, state.observation, seen, due, per_device(after.cell.up, params))
     come = delivered(up, gone_up)  # before a new message takes the place of one that has come
-    state, sent, refused = send(architecture, problem, state, experience, chance)
+    state = state.replace(
+        world=after,
+        transitions=transitions,
+        observation=view,
+        counter=jnp.where(due, architecture.counter_start, state.counter + ended).astype(jnp.int32),  # 21, 23
+        up=up,
+        key=key,
+    )
+    state, applied = architecture.take(state, down, gone_down)
+    state, refused = send(architecture, problem, state, experience.replace(next_observation=view), due, chance)
     learner, sends, metrics = cloud.work(
         architecture.learner, state.learner, come, jnp.any(cloud_up(before, params)), learn_key
     )
@@ -211,7 +228,7 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
         reward=jnp.sum(reward),
         alive=jnp.sum(remaining(after.device, params) > 0, dtype=jnp.int32),
         staleness=jnp.sum(jnp.where(asked, behind, 0)).astype(jnp.float32),
-        experiences=_tally(sent, gone_up, refused),
+        experiences=_tally(jnp.sum(due, dtype=jnp.int32), gone_up, refused),
         weights=_tally(weights.sent, gone_down, weights.lost[messages.Loss.NO_PLACE]),
         requests=requests,
         drawn=jnp.sum(drawn),
@@ -233,33 +250,59 @@ def carry(architecture: Architecture, problem: Problem, state: SystemState) -> t
     return *up, *down
 
 
+def told(
+    architecture: Architecture,
+    problem: Problem,
+    before: jax.Array,
+    now: jax.Array,
+    due: jax.Array,
+    link_up: jax.Array,
+) -> jax.Array:
+    """What devices see [D, F], normalised: of the resources what the access point told them last (lines 18, 19).
+
+    Args:
+        architecture: the record.
+        problem: says in ``told`` [F] which features come from the access point; none if it has no such attribute.
+        before: [D, F] what they saw.
+        now: [D, F] what there is.
+        due: [D] bool, they send an experience.
+        link_up: [D] bool, the access point reaches them.
+    """
+    columns = getattr(problem, "told", ())
+    if not any(columns):
+        return now
+    hears = link_up & due if architecture.resources == "send" else link_up
+    return jnp.where(jnp.asarray(columns)[None, :] & ~hears[:, None], before, now)
+
+
 def send(
-    architecture: Architecture, problem: Problem, state: SystemState, experience: Experience, chance: jax.Array
-) -> tuple[SystemState, jax.Array, jax.Array]:
-    """Lines 16 to 23 of algorithm 2: one experience of SF goes to the access point.
+    architecture: Architecture,
+    problem: Problem,
+    state: SystemState,
+    experience: Experience,
+    due: jax.Array,
+    chance: jax.Array,
+) -> tuple[SystemState, jax.Array]:
+    """Line 20 of algorithm 2: an experience goes to the access point.
 
     Args:
         architecture: the record.
         problem: the world's numbers.
         state: after the slot.
-        experience: [D], valid where a task is over and the next one asks.
+        experience: [D].
+        due: [D] bool, it is sent.
         chance: [Chance, D] in [0, 1).
 
     Returns:
-        the state, how many were sent [] int32, and how many found no place [] int32.
+        the state, and how many found no place [] int32.
     """
-    params, now = problem.params, state.world
-    ended = experience.valid & (remaining(now.device, params) > 0)
-    due = ended & (state.counter >= architecture.sending_period)  # 16
+    params, links = problem.params, architecture.links
     bits = architecture.experience_bits(len(problem.features))
-    links = architecture.links
     late = exponential(chance[Chance.UP_LATE], jnp.asarray(links.jitter)) + 0.5 * links.loop_latency
     fate = messages.draw_fate(chance[Chance.UP_AIR] < links.air_loss, chance[Chance.UP_WIRE] < links.wire_loss)
-    wire = wire_time(bits, now, params) + late
-    up, refused = messages.post(state.up, experience, jnp.float32(bits), wire, fate, due)  # 20
-    count = jnp.where(due, architecture.counter_start, state.counter + ended)  # 21, 23
-    state = state.replace(up=up, counter=count.astype(jnp.int32))
-    return state, jnp.sum(due, dtype=jnp.int32), refused
+    wire = wire_time(bits, state.world, params) + late
+    up, refused = messages.post(state.up, experience, jnp.float32(bits), wire, fate, due)
+    return state.replace(up=up), refused
 
 
 def delivered(up: Mail, moved: Moved) -> Experience:

@@ -109,6 +109,12 @@ class Laas2022(struct.PyTreeNode):
         """Sizes of tasks that rules and tables tell apart: thirds of the range."""
         return GROUPS
 
+    @property
+    def told(self) -> tuple[bool, ...]:
+        """[F] which features a device knows from its access point alone: those of the servers."""
+        servers = tuple(name + "_" for name in self.decisions[1:])
+        return tuple(feature.name.startswith(servers) for feature in self.features)
+
     def group(self, task_class: jax.Array) -> jax.Array:
         """[D] int8 index into ``groups``: the class itself."""
         return task_class

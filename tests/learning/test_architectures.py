@@ -227,6 +227,18 @@ def test_the_loop_of_a_decision(key):
     np.testing.assert_allclose(joules, 0.1 * 32 * len(problem.features) / rate, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("resources", "heard"), [("arrival", [0, 1, 0, 1]), ("send", [0, 0, 0, 1])])
+def test_resources_as_last_told(resources, heard):
+    """Lines 18 and 19: the device's own numbers are always new, those of the servers where it was told."""
+    problem = _problem()
+    assert problem.told == (False,) * 4 + (True,) * 6
+    old, new = jnp.zeros((DEVICES, 10)), jnp.ones((DEVICES, 10))
+    due, up = jnp.array([False, False, True, True]), jnp.array([False, True, False, True])
+    seen = system.told(Distributed(_learner(), resources=resources), problem, old, new, due, up)
+    np.testing.assert_array_equal(seen[:, :4], 1)
+    np.testing.assert_array_equal(seen[:, 4:], np.repeat(np.array(heard)[:, None], 6, axis=1))
+
+
 @pytest.mark.parametrize("arrivals", [poisson(4.0), closed(0.0)], ids=["open", "closed"])
 @pytest.mark.slow
 def test_other_arrivals(key, arrivals):
@@ -279,6 +291,7 @@ def test_other_algorithms_learn_from_the_cloud(key, name, kind):
         (lambda: _learner(agent={"prioritised": True}), "prioritised: True is not allowed; false"),
         (lambda: Distributed(_learner(), sending_period=1.5), "sending_period: 1.5 is not allowed"),
         (lambda: Distributed(_learner(), counter_start=2), "counter_start: 2 is not allowed; 0 to sending_period = 1"),
+        (lambda: Distributed(_learner(), resources="never"), "resources: 'never' is not allowed; one of arrival, send"),
         (lambda: Distributed(_learner(), versions=1), "versions: 1 is not allowed; at least 2"),
         (lambda: Distributed(_learner(), order="fifo"), "order: 'fifo' is not allowed; one of newest, as_they_come"),
         (lambda: Distributed(Learner(make_agent("ppo"))), r"links\.places: 4 is not allowed; 1 for ppo"),
