@@ -4,7 +4,7 @@ A memory is a ring whose rows carry two more columns: whether a generator made t
 was stored. A generator is anything with the two methods of :class:`Augment`: rows in, rows out.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from offjax.errors import ConfigError
 from offjax.replay.experience import Experience
 from offjax.replay.ring import Ring, make_ring, pack, unpack, write
 
-ITERATIONS = 2**24  # up to here float32 counts iterations exactly
+Rows = TypeVar("Rows")
 
 
 class Memory(struct.PyTreeNode):
@@ -102,16 +102,37 @@ def remember(memory: Memory, batch: Experience, iteration: jax.Array, generated:
         iteration: [] int32, the one of now.
         generated: static, did a generator make them?
     """
-    return remember_rows(memory, pack(batch), batch.valid, iteration, generated)
+    batch, valid = newest(batch, batch.valid, memory.capacity)
+    return remember_rows(memory, pack(batch), valid, iteration, generated)
 
 
 def remember_rows(
     memory: Memory, rows: jax.Array, valid: jax.Array, iteration: jax.Array, generated: bool = False
 ) -> Memory:
     """The same for ``rows`` [B, 2 F + 3], as ``pack`` makes them, where ``valid`` [B]."""
+    rows, valid = newest(rows, valid, memory.capacity)
     made = jnp.full((rows.shape[0], 1), float(generated))
     born = jnp.full((rows.shape[0], 1), iteration.astype(jnp.float32))
     return Memory(write(memory.ring, jnp.concatenate([rows, made, born], axis=1), valid))
+
+
+def newest(rows: Rows, valid: jax.Array, capacity: int) -> tuple[Rows, jax.Array]:
+    """The last ``capacity`` (static) valid rows in their order, where there may be more rows than a memory holds.
+
+    Args:
+        rows: leaves [B, ...].
+        valid: [B] bool.
+        capacity: of the memory.
+
+    Returns:
+        rows, and which of them are valid: as they were, or [capacity] where B is larger.
+    """
+    if valid.shape[0] <= capacity:
+        return rows, valid
+    count = jnp.cumsum(valid, dtype=jnp.int32)
+    wanted = count[-1] - capacity + 1 + jnp.arange(capacity, dtype=jnp.int32)
+    places = jnp.searchsorted(count, wanted)
+    return jax.tree.map(lambda leaf: leaf[jnp.minimum(places, valid.shape[0] - 1)], rows), wanted > 0
 
 
 def recall(memory: Memory, key: jax.Array, n: int) -> Experience:

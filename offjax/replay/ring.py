@@ -93,15 +93,11 @@ def add(ring: Ring, batch: Experience) -> Ring:
 
 
 def write(ring: Ring, rows: jax.Array, valid: jax.Array) -> Ring:
-    """The ring with the ``valid`` [B] of ``rows`` [B, ...] in their order, the oldest overwritten.
-
-    Where more are valid than it holds, the newest of them are kept.
-    """
+    """The ring with the ``valid`` [B] of ``rows`` [B, ...] in their order, the oldest overwritten; B <= capacity."""
     rank = jnp.cumsum(valid, dtype=jnp.int32) - 1
-    count = rank[-1] + 1
-    kept = valid & (rank >= count - ring.capacity) if valid.shape[0] > ring.capacity else valid
-    # Any other row goes to the slot one past the end, which the scatter drops.
-    slots = jnp.where(kept, (ring.head + rank) % ring.capacity, ring.capacity)
+    # An invalid row goes to the slot one past the end, which the scatter drops.
+    slots = jnp.where(valid, (ring.head + rank) % ring.capacity, ring.capacity)
+    count = jnp.sum(valid, dtype=jnp.int32)
     return ring.replace(
         rows=ring.rows.at[slots].set(rows, mode="drop"),
         head=(ring.head + count) % ring.capacity,

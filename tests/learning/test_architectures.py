@@ -200,7 +200,6 @@ def test_sending_less_often_saves_bytes_and_joules(key):
 
 
 def test_experiences_are_conserved_across_outages_and_losses(key):
-    """Also: what the memory holds has come, and is not under way any more."""
     links = Links(air_loss=0.1, wire_loss=0.1, jitter=2.0, duplicates=0.3)
     problem = _problem(backhaul=(20, 60), backup=(30, 50), service=Fraction("0.2"))
     state, report = _go(key, Distributed(_learner(), links=links, sending_period=3), problem, home=False)
@@ -209,9 +208,6 @@ def test_experiences_are_conserved_across_outages_and_losses(key):
         assert tally.sent.sum() == tally.arrived.sum() + tally.lost.sum() + int(system.under_way(mail))
     assert report.experiences.arrived[31:50].sum() == 0
     assert report.experiences.arrived.sum() == int(state.learner.brm.size) > 0
-    held, there = state.learner.brm.experience, np.array(state.up.there)
-    stored = {tuple(row) for row in np.array(held.observation)[np.array(held.valid)]}
-    assert there.any() == (tuple(np.array(state.up.load.observation)[there][0]) not in stored if there.any() else False)
     assert report.staleness.sum() > 0
     assert int(state.versions.number[state.versions.held].min()) <= int(state.learner.sent)
 
@@ -225,6 +221,16 @@ def test_the_loop_of_a_decision(key):
     wires = 2 * 0.5 * 0.02 + 32 * (len(problem.features) + 1) / 1e9
     np.testing.assert_allclose(latency, 2.0 + 0.25 + 0.5 + 32 * len(problem.features) / rate + wires, rtol=1e-6)
     np.testing.assert_allclose(joules, 0.1 * 32 * len(problem.features) / rate, rtol=1e-6)
+
+
+def test_what_comes_is_what_was_sent(key):
+    """Each message comes in the slot in which the next one takes its place: what is stored is what came before."""
+    state, report = _go(key, Distributed(_learner(), links=Links(loop_latency=7.0)), _problem())
+    assert report.experiences.arrived[-1] == report.experiences.sent[-1] == DEVICES
+    brm, on_its_way = state.learner.brm, jax.tree.map(lambda leaf: np.array(leaf[0]), state.up.load)
+    newest = (int(brm.ring.head) - DEVICES + np.arange(DEVICES)) % brm.capacity
+    np.testing.assert_array_equal(np.array(brm.experience.next_observation)[newest], on_its_way.observation)
+    assert (on_its_way.observation != on_its_way.next_observation).any()
 
 
 @pytest.mark.parametrize(("resources", "heard"), [("arrival", [0, 1, 0, 1]), ("send", [0, 0, 0, 1])])
