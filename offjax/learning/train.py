@@ -155,16 +155,36 @@ def move(
     key: jax.Array,
 ) -> tuple[world.State, Transitions, Experience, jax.Array, dict[str, jax.Array]]:
     """One slot of one world under given decisions [D]."""
-    params = problem.params
-    asked = state.job.asks & ~problem.terminated(state)
-    transitions = decided(transitions, observation, decision, asked)
     answer = world.Decision(place=decision.astype(jnp.int8))
+    after, transitions, experience, seen, outcome, reward = answered(
+        problem, state, transitions, observation, answer, key
+    )
+    success = (outcome.result == world.End.IN_TIME).astype(jnp.float32)
+    return after, transitions, experience, seen, {"reward": reward, "success": success}
+
+
+def answered(
+    problem: Problem,
+    state: world.State,
+    transitions: Transitions,
+    observation: jax.Array,
+    answer: world.Decision,
+    key: jax.Array,
+) -> tuple[world.State, Transitions, Experience, jax.Array, world.Outcome, jax.Array]:
+    """One slot of one world under given answers; a place of -1 leaves a device without one.
+
+    Returns:
+        the world after it, what is under way, the experiences [D] that closed, the observation [D, F] after the slot,
+        the outcome and the reward [D].
+    """
+    params = problem.params
+    asked = state.job.asks & ~problem.terminated(state) & (answer.place >= 0)
+    transitions = decided(transitions, observation, answer.place.astype(jnp.int32), asked)
     after, outcome = world.advance(state, answer, world.draw(key, params), params)
     reward = problem.reward(outcome, state)
     seen = look(problem, after)
     transitions, experience = observed(transitions, reward, seen, after.job.asks, problem.terminated(after))
-    success = (outcome.result == world.End.IN_TIME).astype(jnp.float32)
-    return after, transitions, experience, seen, {"reward": reward, "success": success}
+    return after, transitions, experience, seen, outcome, reward
 
 
 def learn(

@@ -19,7 +19,7 @@ from offjax.errors import ConfigError
 from offjax.physics import cost
 from offjax.physics.radio import PATH_LOSSES, from_db, shannon_rate, watt_from_dbm
 from offjax.problems.fleet import Profile, make_fleet
-from offjax.problems.parts import Sharing, as_leaves, cell_size, check_choice, f32, min_max, structure
+from offjax.problems.parts import Sharing, as_leaves, cell_size, check_choice, f32, min_max, structure, undo_min_max
 from offjax.problems.scenario import Scenario, make_schedule
 from offjax.problems.spec import Feature
 from offjax.workload.arrivals import Arrivals, exhausted, limited, periodic
@@ -109,6 +109,12 @@ class Laas2022(struct.PyTreeNode):
         """Sizes of tasks that rules and tables tell apart: thirds of the range."""
         return GROUPS
 
+    @property
+    def told(self) -> tuple[bool, ...]:
+        """[F] which features a device knows from its access point alone: those of the servers."""
+        servers = tuple(name + "_" for name in self.decisions[1:])
+        return tuple(feature.name.startswith(servers) for feature in self.features)
+
     def group(self, task_class: jax.Array) -> jax.Array:
         """[D] int8 index into ``groups``: the class itself."""
         return task_class
@@ -146,6 +152,43 @@ class Laas2022(struct.PyTreeNode):
     def normalise(self, observation: jax.Array) -> jax.Array:
         """[..., F] min-max to 0..1 (guess: Algorithm 1 says "preprocess states")."""
         return min_max(observation, self.features)
+
+    def denormalise(self, scaled: jax.Array) -> jax.Array:
+        """[..., F] in physical units, from what :meth:`normalise` made of it."""
+        return undo_min_max(scaled, self.features)
+
+    def rewards(self, observation: jax.Array) -> jax.Array:
+        """Equation (5) of every decision, [..., 1 + Z], from an observation [..., F] in physical units alone.
+
+        It is what :meth:`reward` gives where the task ends within its slot, no devices share anything, all of them
+        send with one power and no observation is clipped (a link may be better than its range: shadowing);
+        ``drop_reward`` where the observation shows a link or a server that is down.
+        """
+        params = self.params
+        speed, home_energy, demand, link = (observation[..., column] for column in range(4))
+        bits = demand / params.workload.cycles_per_bit[0]
+        energies, times, works = [cost.processing_energy(demand, home_energy)], [demand / speed], [speed > 0]
+        power = jnp.mean(params.fleet.transmit_power)
+        for index in range(params.server_count):
+            capacity, per_unit, rate = (observation[..., 4 + 3 * index + column] for column in range(3))
+            sending = bits / link
+            crossing = bits / rate + self._delay(observation, index)
+            energies.append(power * sending + cost.processing_energy(demand, per_unit))
+            times.append(cost.offloading_time(sending + crossing, demand / capacity))
+            works.append((link > 0) & (capacity > 0) & (rate > 0))
+        energy, time = jnp.stack(energies, axis=-1), jnp.stack(times, axis=-1)
+        total = cost.one_choice_cost(energy, time, self.energy_weight, self.time_weight)
+        if self.cost == "literal":
+            alpha, beta = self.energy_weight, self.time_weight
+            total = total + cost.literal_excess(params.server_count, energy[..., :1], time[..., :1], alpha, beta)
+        return jnp.where(jnp.stack(works, axis=-1), cost.cost_reward(total), self.drop_reward)
+
+    def _delay(self, observation: jax.Array, index: int) -> jax.Array:
+        """[...] s to server ``index`` and back: as observed, or that of its first link."""
+        if not self.observes_delays:
+            return self.params.servers.backhaul_delay[index]
+        first = 4 + 3 * self.params.server_count + int(self.observes_battery)
+        return observation[..., first + index]
 
     def task_cost(self, outcome: Outcome) -> jax.Array:
         """[D] equation (4) for the task that ended, where N = M = 1: energy as drawn and time as it passed.

@@ -72,6 +72,17 @@ def as_leaves(features: Iterable[Feature]) -> tuple[Feature, ...]:
 
 def min_max(observation: jax.Array, features: Sequence[Feature]) -> jax.Array:
     """[..., F] scaled to 0..1 by the ranges of the features."""
-    low, high = (f32([getattr(feature, end) for feature in features]) for end in ("low", "high"))
-    shape = (1,) * (observation.ndim - 1) + low.shape
-    return (observation - low.reshape(shape)) / (high - low).reshape(shape)
+    low, high = _ranges(observation, features)
+    return (observation - low) / (high - low)
+
+
+def undo_min_max(scaled: jax.Array, features: Sequence[Feature]) -> jax.Array:
+    """[..., F] in physical units, from what :func:`min_max` made of it."""
+    low, high = _ranges(scaled, features)
+    return low + (high - low) * scaled
+
+
+def _ranges(values: jax.Array, features: Sequence[Feature]) -> tuple[jax.Array, jax.Array]:
+    ends = (f32([getattr(feature, end) for feature in features]) for end in ("low", "high"))
+    low, high = (numbers.reshape((1,) * (values.ndim - 1) + numbers.shape) for numbers in ends)
+    return low, high

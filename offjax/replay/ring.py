@@ -87,15 +87,19 @@ def add(ring: Ring, batch: Experience) -> Ring:
     Raises:
         ValueError: (at trace time) B above the capacity, where one batch could write a slot twice.
     """
-    rows = batch.valid.shape[0]
-    if rows > ring.capacity:
-        raise ValueError(f"a batch of {rows} does not fit a ring of {ring.capacity}")
-    rank = jnp.cumsum(batch.valid, dtype=jnp.int32) - 1
+    if batch.valid.shape[0] > ring.capacity:
+        raise ValueError(f"a batch of {batch.valid.shape[0]} does not fit a ring of {ring.capacity}")
+    return write(ring, pack(batch), batch.valid)
+
+
+def write(ring: Ring, rows: jax.Array, valid: jax.Array) -> Ring:
+    """The ring with the ``valid`` [B] of ``rows`` [B, ...] in their order, the oldest overwritten; B <= capacity."""
+    rank = jnp.cumsum(valid, dtype=jnp.int32) - 1
     # An invalid row goes to the slot one past the end, which the scatter drops.
-    slots = jnp.where(batch.valid, (ring.head + rank) % ring.capacity, ring.capacity)
-    count = jnp.sum(batch.valid, dtype=jnp.int32)
+    slots = jnp.where(valid, (ring.head + rank) % ring.capacity, ring.capacity)
+    count = jnp.sum(valid, dtype=jnp.int32)
     return ring.replace(
-        rows=ring.rows.at[slots].set(pack(batch), mode="drop"),
+        rows=ring.rows.at[slots].set(rows, mode="drop"),
         head=(ring.head + count) % ring.capacity,
         size=jnp.minimum(ring.size + count, ring.capacity),
         priority=None if ring.priority is None else _newest_first(ring.priority, slots),

@@ -3,7 +3,7 @@
 ``state = init(key, params)``, then ``state, outcome = advance(state, decision, draw(key, params), params)``.
 """
 
-from offjax.world.battery import remaining
+from offjax.world.battery import pay, remaining
 from offjax.world.draws import draw
 from offjax.world.links import Link, per_device, transmit
 from offjax.world.records import (
@@ -47,6 +47,7 @@ __all__ = [
     "draw",
     "init",
     "no_steps",
+    "pay",
     "per_device",
     "remaining",
     "steps",

@@ -30,3 +30,9 @@ def draw_up_to(need: jax.Array, left: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What is drawn [D] J of ``need`` when ``left`` is there, and what is left after it [D] J."""
     drawn = jnp.minimum(need, left)
     return drawn, left - drawn
+
+
+def pay(device: DeviceState, joules: jax.Array, params: Params) -> tuple[DeviceState, jax.Array]:
+    """Draw ``joules`` [D] beside the job, a message's: the device, and what of it the battery had [D] J."""
+    drawn, left = draw_up_to(joules, remaining(device, params))
+    return drain(spend(device, drawn), left <= 0, params), drawn

@@ -92,16 +92,17 @@ def halt(run: Run, where: jax.Array, part: str, cause: End, params: Params) -> R
 
 
 def pass_decide(run: Run, cell: CellState, params: Params) -> Run:
-    """Wait for the answer; it stands still while the loop to the one who decides is down.
+    """Wait for the answer; where it comes from the cloud it stands still while the loop is down.
 
-    A device decides for itself with delay zero; an undecided job spends the whole slot here.
+    An undecided job spends the whole slot here.
     """
     left, budget, asks = run.job.left.decide, open_budget(run), run.job.asks
     if left is None:
         return charge(run, "decide", jnp.where(asks, budget, 0.0))
-    loop_up = per_device(cell.up & cell.backhaul_up, params)
     time, rest = serve(left, jnp.float32(1), budget, SLACK * params.slot_duration)
-    stands = asks | (~loop_up & (left > 0))
+    stands = asks
+    if params.remote:
+        stands = asks | (~per_device(cell.up & cell.backhaul_up, params) & (left > 0))
     run = keep(run, "decide", jnp.where(stands, left, rest))
     return charge(run, "decide", jnp.where(stands, budget, time))
 

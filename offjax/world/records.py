@@ -130,6 +130,7 @@ class Params(struct.PyTreeNode):
     path_loss: str = struct.field(pytree_node=False, default="inf_sh")  # or "umi_los", "umi_nlos": see radio.py
     sizes: bool = struct.field(pytree_node=False, default=False)  # do outcomes tell the cycles of the task?
     delays: bool = struct.field(pytree_node=False, default=False)  # do decisions take time?
+    remote: bool = struct.field(pytree_node=False, default=True)  # do they come from the cloud, over the links?
     updates: bool = struct.field(pytree_node=False, default=False)  # do decisions carry training jobs?
     coupling: str = struct.field(pytree_node=False, default="none")  # how sharing is resolved: "slot" or "exact"
     uplink: str = struct.field(pytree_node=False, default="fixed")  # or "active", "cell": see links.py
