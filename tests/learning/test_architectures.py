@@ -182,6 +182,8 @@ def test_counters_as_in_the_algorithms(key, period, start, transfer):
     assert (int(state.learner.brm.size), int(state.learner.arm.size), int(state.learner.trainings)) == (brm, arm, t)
     assert state.counter.tolist() == counters
     np.testing.assert_array_equal(report.applied[1:], DEVICES * report.broadcasts[:-1], "before the next decision")
+    behind = np.where(report.decisions[1:] > 0, DEVICES * report.broadcasts[:-1], 0)
+    np.testing.assert_array_equal(report.staleness[1:], behind, "a broadcast of the slot before is still on its way")
 
 
 def test_sending_less_often_saves_bytes_and_joules(key):
