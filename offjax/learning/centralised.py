@@ -12,7 +12,7 @@ from offjax import world
 from offjax.agents.common import Scalar
 from offjax.learning.access_point import Chance, Versions, cloud_up, wire_time
 from offjax.learning.messages import Loss, Mail, Moved, Tally
-from offjax.learning.system import Architecture, SystemState, no_tally
+from offjax.learning.system import Architecture, Report, SystemState, bytes_of, no_tally
 from offjax.problems.spec import Problem
 from offjax.world.links import downlink, uplink
 
@@ -36,6 +36,15 @@ class Centralised(Architecture):
     def experience_bits(self, features: int) -> int:
         """(r, terminated) in float32, bit: what was observed and decided is known from the requests."""
         return 64
+
+    def traffic(self, problem: Problem, report: Report) -> dict[str, int]:
+        """Bytes of rewards, of questions and of answers."""
+        question, reply = self.request_bits(len(problem.features))
+        return {
+            "experiences": bytes_of(report.experiences.sent, self.experience_bits(len(problem.features))),
+            "requests": bytes_of(report.requests.sent, question),
+            "answers": bytes_of(report.requests.arrived, reply),
+        }
 
     def first_versions(self, learnt: object, devices: int) -> Versions | None:
         """Devices hold no network."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from offjax import world
@@ -67,6 +68,10 @@ class Architecture:
 
     def experience_bits(self, features: int) -> int:
         """Size of an experience on its way, bit."""
+        raise NotImplementedError
+
+    def traffic(self, problem: Problem, report: "Report") -> dict[str, int]:
+        """Bytes sent by kind of message, over all slots of a report on the host; Python's integers."""
         raise NotImplementedError
 
     def first_versions(self, learnt: Any, devices: int) -> Versions | None:
@@ -330,6 +335,11 @@ def no_tally() -> Tally:
     """Nothing sent."""
     zero = jnp.zeros((), jnp.int32)
     return Tally(zero, zero, jnp.zeros(len(messages.Loss), jnp.int32), jnp.zeros(()))
+
+
+def bytes_of(count: jax.Array, bits: int) -> int:
+    """Bytes of as many messages as ``count`` [slots] sums to, ``bits`` each."""
+    return int(np.sum(np.asarray(count), dtype=np.int64)) * bits // 8
 
 
 def under_way(mail: Mail) -> jax.Array:

@@ -188,14 +188,18 @@ def test_counters_as_in_the_algorithms(key, period, start, transfer):
 
 def test_sending_less_often_saves_bytes_and_joules(key):
     """Row 47: both in proportion to 1 / SF."""
-    chunks, reports = 2, {}
+    problem, chunks, reports = _problem(), 2, {}
     for period in (1, 2, 3, 5):
-        _, reports[period] = _go(key, Distributed(_learner(), sending_period=period), _problem(), chunks)
+        _, reports[period] = _go(key, Distributed(_learner(), sending_period=period), problem, chunks)
     tasks = chunks * SLOTS // TAU * DEVICES
     per_message = reports[1].experiences.joules.sum() / reports[1].experiences.arrived.sum()
     assert per_message > 0
     for period, report in reports.items():
-        assert report.experiences.sent.sum() * period == tasks
+        traffic = Distributed(_learner()).traffic(problem, report)
+        assert traffic["experiences"] * period == tasks * (2 * 10 + 3) * 4
+        network = (10 * 4 + 4 + 4 * 3 + 3) * 4
+        assert traffic["weights_wire"] == report.broadcasts.sum() * CELLS * network
+        assert traffic["weights_air"] == report.broadcasts.sum() * DEVICES * network
         paid = report.experiences.joules.sum() / report.experiences.arrived.sum()
         np.testing.assert_allclose(paid, per_message, rtol=1e-5)
         np.testing.assert_allclose(report.drawn.sum(), report.experiences.joules.sum(), rtol=1e-5)
@@ -222,6 +226,7 @@ def test_the_loop_of_a_decision(key):
     rate = np.array(uplink(state.world, problem.params).rate)
     wires = 2 * 0.5 * 0.02 + 32 * (len(problem.features) + 1) / 1e9
     np.testing.assert_allclose(latency, 2.0 + 0.25 + 0.5 + 32 * len(problem.features) / rate + wires, rtol=1e-6)
+    assert central.request_bits(len(problem.features)) == (32 * len(problem.features), 32)
     np.testing.assert_allclose(joules, 0.1 * 32 * len(problem.features) / rate, rtol=1e-6)
 
 
