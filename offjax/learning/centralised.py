@@ -59,7 +59,12 @@ class Centralised(Architecture):
         asks = now.job.asks & ~problem.terminated(now) & up.up & cloud_up(now, params)
         kept = ((1.0 - jnp.asarray(links.air_loss)) * (1.0 - jnp.asarray(links.wire_loss))) ** 2
         gets = asks & (chance[Chance.DOWN_AIR] < kept)
-        place = self.learner.agent.act(state.learner.learnt, state.observation, key, True)
+        # Behind a condition, so that no consumer of the decisions computes them (and their random numbers) anew.
+        place = jax.lax.cond(
+            jnp.any(gets),
+            lambda: self.learner.agent.act(state.learner.learnt, state.observation, key, True),
+            lambda: jnp.zeros(params.devices, jnp.int32),
+        )
         latency, joules = self.loop(problem, state)
         decision = world.Decision(jnp.where(gets, place, -1).astype(jnp.int8), latency)
         spent = jnp.where(asks, joules, 0.0)

@@ -113,6 +113,7 @@ class SystemState(struct.PyTreeNode):
     down: Mail  # rows of ``versions``, [K, D] int32
     versions: Versions | None  # where devices decide
     learner: LearnerState
+    chance: jax.Array  # [Chance, D] what messages draw in this slot; drawn a slot ahead, as the world's draws are
     key: jax.Array  # typed random key
 
 
@@ -155,7 +156,7 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
     problem = architecture.within(problem)
     params = problem.params
     cloud_server(params)
-    world_key, learner_key, run_key = jax.random.split(key, 3)
+    world_key, learner_key, chance_key, run_key = jax.random.split(key, 4)
     features, devices, places = len(problem.features), params.devices, architecture.links.places
     state = world.init(world_key, params)
     specs = Specs(features, len(problem.decisions))
@@ -169,6 +170,7 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
         down=messages.no_mail(jnp.zeros(devices, jnp.int32), places, devices),
         versions=architecture.first_versions(learner.learnt, devices),
         learner=learner,
+        chance=jax.random.uniform(chance_key, (len(Chance), devices)),
         key=run_key,
     )
 
@@ -196,8 +198,8 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     Messages go on before the world, over its links of this slot; what they bring counts from the next decision on.
     """
     params = problem.params
-    act_key, mail_key, world_key, learn_key, key = jax.random.split(state.key, 5)
-    chance = jax.random.uniform(mail_key, (len(Chance), params.devices))
+    act_key, chance_key, world_key, learn_key, key = jax.random.split(state.key, 5)
+    chance = state.chance
     answer, asking, requests, behind = architecture.answer(problem, state, chance, act_key)
     asked = state.world.job.asks & ~problem.terminated(state.world) & (answer.place >= 0)
 
@@ -217,6 +219,7 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
         observation=view,
         counter=jnp.where(due, architecture.counter_start, state.counter + ended).astype(jnp.int32),  # 21, 23
         up=up,
+        chance=jax.random.uniform(chance_key, chance.shape),
         key=key,
     )
     state, applied = architecture.take(state, down, gone_down)
