@@ -16,7 +16,7 @@ from offjax.agents.common import Scalar
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.learning import cloud, messages
-from offjax.learning.access_point import Chance, Links, Versions, cloud_server, cloud_up, wire_time
+from offjax.learning.access_point import Chance, Links, Versions, cloud_server, cloud_up, learner_up, wire_time
 from offjax.learning.cloud import Learner, LearnerState, require_count
 from offjax.learning.messages import Mail, Moved, Tally
 from offjax.learning.train import answered, look
@@ -224,9 +224,8 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     )
     state, applied = architecture.take(state, down, gone_down)
     state, refused = send(architecture, problem, state, experience.replace(next_observation=view), due, chance)
-    learner, sends, metrics = cloud.work(
-        architecture.learner, state.learner, come, jnp.any(cloud_up(before, params)), learn_key
-    )
+    works = learner_up(before, params)
+    learner, sends, metrics = cloud.work(architecture.learner, state.learner, come, works, learn_key)
     state, weights, withheld = architecture.broadcast(problem, state.replace(learner=learner), sends, chance)
     report = Report(
         arrived=jnp.sum(outcome.arrived, dtype=jnp.int32),

@@ -212,7 +212,8 @@ def test_experiences_are_conserved_across_outages_and_losses(key):
     for tally, mail in ((report.experiences, state.up), (report.weights, state.down)):
         assert tally.lost.sum(0)[Loss.LINK] > 0
         assert tally.sent.sum() == tally.arrived.sum() + tally.lost.sum() + int(system.under_way(mail))
-    assert report.experiences.arrived[31:50].sum() == 0
+    assert report.experiences.arrived[31:50].sum() == report.applied[31:50].sum() == 0
+    assert report.trained[31:50].all(), "the agent goes on with what it has"
     assert report.experiences.arrived.sum() == int(state.learner.brm.size) > 0
     assert report.staleness.sum() > 0
     assert int(state.versions.number[state.versions.held].min()) <= int(state.learner.sent)
