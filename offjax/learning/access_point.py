@@ -82,6 +82,11 @@ def cloud_up(state: State, params: world.Params) -> jax.Array:
     return per_device(works, params)
 
 
+def learner_up(state: State, params: world.Params) -> jax.Array:
+    """[] bool: the server on which the learner runs is up; it goes on learning while only the links are down."""
+    return state.server.up[0, cloud_server(params)]
+
+
 def wire_time(bits: float | jax.Array, state: State, params: world.Params) -> jax.Array:
     """[D] s one way between access point and cloud, over the link that carries the traffic now."""
     index, servers = cloud_server(params), params.servers

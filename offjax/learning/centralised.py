@@ -12,7 +12,7 @@ from offjax import world
 from offjax.agents.common import Scalar
 from offjax.learning.access_point import Chance, Versions, cloud_up, wire_time
 from offjax.learning.messages import Loss, Mail, Moved, Tally
-from offjax.learning.system import Architecture, SystemState, no_tally
+from offjax.learning.system import Architecture, Report, SystemState, bytes_of, no_tally
 from offjax.problems.spec import Problem
 from offjax.world.links import downlink, uplink
 
@@ -37,6 +37,15 @@ class Centralised(Architecture):
         """(r, terminated) in float32, bit: what was observed and decided is known from the requests."""
         return 64
 
+    def traffic(self, problem: Problem, report: Report) -> dict[str, int]:
+        """Bytes of rewards, of questions and of answers."""
+        question, reply = self.request_bits(len(problem.features))
+        return {
+            "experiences": bytes_of(report.experiences.sent, self.experience_bits(len(problem.features))),
+            "requests": bytes_of(report.requests.sent, question),
+            "answers": bytes_of(report.requests.arrived, reply),
+        }
+
     def first_versions(self, learnt: object, devices: int) -> Versions | None:
         """Devices hold no network."""
         return None
@@ -50,7 +59,12 @@ class Centralised(Architecture):
         asks = now.job.asks & ~problem.terminated(now) & up.up & cloud_up(now, params)
         kept = ((1.0 - jnp.asarray(links.air_loss)) * (1.0 - jnp.asarray(links.wire_loss))) ** 2
         gets = asks & (chance[Chance.DOWN_AIR] < kept)
-        place = self.learner.agent.act(state.learner.learnt, state.observation, key, True)
+        # Behind a condition, so that no consumer of the decisions computes them (and their random numbers) anew.
+        place = jax.lax.cond(
+            jnp.any(gets),
+            lambda: self.learner.agent.act(state.learner.learnt, state.observation, key, True),
+            lambda: jnp.zeros(params.devices, jnp.int32),
+        )
         latency, joules = self.loop(problem, state)
         decision = world.Decision(jnp.where(gets, place, -1).astype(jnp.int8), latency)
         spent = jnp.where(asks, joules, 0.0)

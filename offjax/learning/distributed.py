@@ -16,7 +16,7 @@ from offjax.learning import access_point, messages
 from offjax.learning.access_point import ORDERS, Chance, Versions, together, wire_time
 from offjax.learning.cloud import policy_of, weights_bits
 from offjax.learning.messages import Mail, Moved, Tally
-from offjax.learning.system import Architecture, SystemState, no_tally
+from offjax.learning.system import Architecture, Report, SystemState, bytes_of, no_tally
 from offjax.problems.spec import Problem
 from offjax.workload.arrivals import exponential
 
@@ -48,6 +48,20 @@ class Distributed(Architecture):
     def experience_bits(self, features: int) -> int:
         """(s, a, r, s', terminated) in float32, bit."""
         return 32 * (2 * features + 3)
+
+    def weights_bits(self, problem: Problem) -> int:
+        """The network in float32, bit."""
+        return weights_bits(self.learner.agent, Specs(len(problem.features), len(problem.decisions)))
+
+    def traffic(self, problem: Problem, report: Report) -> dict[str, int]:
+        """Bytes of experiences, of weights as devices are sent them, and of weights on the way to the access points."""
+        network = self.weights_bits(problem)
+        transfers = bytes_of(report.broadcasts, network) - bytes_of(report.withheld, network)
+        return {
+            "experiences": bytes_of(report.experiences.sent, self.experience_bits(len(problem.features))),
+            "weights_air": bytes_of(report.weights.sent, network),
+            "weights_wire": transfers * problem.params.access_points,
+        }
 
     def first_versions(self, learnt: object, devices: int) -> Versions:
         """Line 1: all devices start with the agent's own first network (guess)."""
@@ -92,7 +106,7 @@ class Distributed(Architecture):
     ) -> tuple[Mail, jax.Array, jax.Array]:
         """A message per device, and another one where it is duplicated: the mail, how many, how many had no place."""
         params, links, devices = problem.params, self.links, problem.params.devices
-        bits = jnp.float32(weights_bits(self.learner.agent, Specs(len(problem.features), len(problem.decisions))))
+        bits = jnp.float32(self.weights_bits(problem))
         wire = wire_time(bits, state.world, params) + 0.5 * links.loop_latency
         jitter = jnp.asarray(links.jitter)
         wire = wire + exponential(together(chance[Chance.DOWN_LATE], params), jitter)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from offjax import world
@@ -15,7 +16,7 @@ from offjax.agents.common import Scalar
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.learning import cloud, messages
-from offjax.learning.access_point import Chance, Links, Versions, cloud_server, cloud_up, wire_time
+from offjax.learning.access_point import Chance, Links, Versions, cloud_server, cloud_up, learner_up, wire_time
 from offjax.learning.cloud import Learner, LearnerState, require_count
 from offjax.learning.messages import Mail, Moved, Tally
 from offjax.learning.train import answered, look
@@ -69,6 +70,10 @@ class Architecture:
         """Size of an experience on its way, bit."""
         raise NotImplementedError
 
+    def traffic(self, problem: Problem, report: "Report") -> dict[str, int]:
+        """Bytes sent by kind of message, over all slots of a report on the host; Python's integers."""
+        raise NotImplementedError
+
     def first_versions(self, learnt: Any, devices: int) -> Versions | None:
         """The networks that devices hold, where they hold any."""
         raise NotImplementedError
@@ -108,6 +113,7 @@ class SystemState(struct.PyTreeNode):
     down: Mail  # rows of ``versions``, [K, D] int32
     versions: Versions | None  # where devices decide
     learner: LearnerState
+    chance: jax.Array  # [Chance, D] what messages draw in this slot; drawn a slot ahead, as the world's draws are
     key: jax.Array  # typed random key
 
 
@@ -150,7 +156,7 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
     problem = architecture.within(problem)
     params = problem.params
     cloud_server(params)
-    world_key, learner_key, run_key = jax.random.split(key, 3)
+    world_key, learner_key, chance_key, run_key = jax.random.split(key, 4)
     features, devices, places = len(problem.features), params.devices, architecture.links.places
     state = world.init(world_key, params)
     specs = Specs(features, len(problem.decisions))
@@ -164,6 +170,7 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
         down=messages.no_mail(jnp.zeros(devices, jnp.int32), places, devices),
         versions=architecture.first_versions(learner.learnt, devices),
         learner=learner,
+        chance=jax.random.uniform(chance_key, (len(Chance), devices)),
         key=run_key,
     )
 
@@ -191,8 +198,8 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     Messages go on before the world, over its links of this slot; what they bring counts from the next decision on.
     """
     params = problem.params
-    act_key, mail_key, world_key, learn_key, key = jax.random.split(state.key, 5)
-    chance = jax.random.uniform(mail_key, (len(Chance), params.devices))
+    act_key, chance_key, world_key, learn_key, key = jax.random.split(state.key, 5)
+    chance = state.chance
     answer, asking, requests, behind = architecture.answer(problem, state, chance, act_key)
     asked = state.world.job.asks & ~problem.terminated(state.world) & (answer.place >= 0)
 
@@ -212,13 +219,13 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
         observation=view,
         counter=jnp.where(due, architecture.counter_start, state.counter + ended).astype(jnp.int32),  # 21, 23
         up=up,
+        chance=jax.random.uniform(chance_key, chance.shape),
         key=key,
     )
     state, applied = architecture.take(state, down, gone_down)
     state, refused = send(architecture, problem, state, experience.replace(next_observation=view), due, chance)
-    learner, sends, metrics = cloud.work(
-        architecture.learner, state.learner, come, jnp.any(cloud_up(before, params)), learn_key
-    )
+    works = learner_up(before, params)
+    learner, sends, metrics = cloud.work(architecture.learner, state.learner, come, works, learn_key)
     state, weights, withheld = architecture.broadcast(problem, state.replace(learner=learner), sends, chance)
     report = Report(
         arrived=jnp.sum(outcome.arrived, dtype=jnp.int32),
@@ -330,6 +337,11 @@ def no_tally() -> Tally:
     """Nothing sent."""
     zero = jnp.zeros((), jnp.int32)
     return Tally(zero, zero, jnp.zeros(len(messages.Loss), jnp.int32), jnp.zeros(()))
+
+
+def bytes_of(count: jax.Array, bits: int) -> int:
+    """Bytes of as many messages as ``count`` [slots] sums to, ``bits`` each."""
+    return int(np.sum(np.asarray(count), dtype=np.int64)) * bits // 8
 
 
 def under_way(mail: Mail) -> jax.Array:

@@ -44,7 +44,7 @@ class Memory(struct.PyTreeNode):
 
     @property
     def born(self) -> jax.Array:
-        """[capacity] int32, iteration in which each row was stored."""
+        """[capacity] int32, iteration in which each row was stored; exact up to 2^24."""
         return self.ring.rows[:, -1].astype(jnp.int32)
 
     @property

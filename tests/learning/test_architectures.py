@@ -182,18 +182,24 @@ def test_counters_as_in_the_algorithms(key, period, start, transfer):
     assert (int(state.learner.brm.size), int(state.learner.arm.size), int(state.learner.trainings)) == (brm, arm, t)
     assert state.counter.tolist() == counters
     np.testing.assert_array_equal(report.applied[1:], DEVICES * report.broadcasts[:-1], "before the next decision")
+    behind = np.where(report.decisions[1:] > 0, DEVICES * report.broadcasts[:-1], 0)
+    np.testing.assert_array_equal(report.staleness[1:], behind, "a broadcast of the slot before is still on its way")
 
 
 def test_sending_less_often_saves_bytes_and_joules(key):
     """Row 47: both in proportion to 1 / SF."""
-    chunks, reports = 2, {}
+    problem, chunks, reports = _problem(), 2, {}
     for period in (1, 2, 3, 5):
-        _, reports[period] = _go(key, Distributed(_learner(), sending_period=period), _problem(), chunks)
+        _, reports[period] = _go(key, Distributed(_learner(), sending_period=period), problem, chunks)
     tasks = chunks * SLOTS // TAU * DEVICES
     per_message = reports[1].experiences.joules.sum() / reports[1].experiences.arrived.sum()
     assert per_message > 0
     for period, report in reports.items():
-        assert report.experiences.sent.sum() * period == tasks
+        traffic = Distributed(_learner()).traffic(problem, report)
+        assert traffic["experiences"] * period == tasks * (2 * 10 + 3) * 4
+        network = (10 * 4 + 4 + 4 * 3 + 3) * 4
+        assert traffic["weights_wire"] == report.broadcasts.sum() * CELLS * network
+        assert traffic["weights_air"] == report.broadcasts.sum() * DEVICES * network
         paid = report.experiences.joules.sum() / report.experiences.arrived.sum()
         np.testing.assert_allclose(paid, per_message, rtol=1e-5)
         np.testing.assert_allclose(report.drawn.sum(), report.experiences.joules.sum(), rtol=1e-5)
@@ -206,7 +212,8 @@ def test_experiences_are_conserved_across_outages_and_losses(key):
     for tally, mail in ((report.experiences, state.up), (report.weights, state.down)):
         assert tally.lost.sum(0)[Loss.LINK] > 0
         assert tally.sent.sum() == tally.arrived.sum() + tally.lost.sum() + int(system.under_way(mail))
-    assert report.experiences.arrived[31:50].sum() == 0
+    assert report.experiences.arrived[31:50].sum() == report.applied[31:50].sum() == 0
+    assert report.trained[31:50].all(), "the agent goes on with what it has"
     assert report.experiences.arrived.sum() == int(state.learner.brm.size) > 0
     assert report.staleness.sum() > 0
     assert int(state.versions.number[state.versions.held].min()) <= int(state.learner.sent)
@@ -220,6 +227,7 @@ def test_the_loop_of_a_decision(key):
     rate = np.array(uplink(state.world, problem.params).rate)
     wires = 2 * 0.5 * 0.02 + 32 * (len(problem.features) + 1) / 1e9
     np.testing.assert_allclose(latency, 2.0 + 0.25 + 0.5 + 32 * len(problem.features) / rate + wires, rtol=1e-6)
+    assert central.request_bits(len(problem.features)) == (32 * len(problem.features), 32)
     np.testing.assert_allclose(joules, 0.1 * 32 * len(problem.features) / rate, rtol=1e-6)
 
 
