@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from ctgan import CTGAN
 from ctgan.data_transformer import DataTransformer
+from joblib.externals.loky import get_reusable_executor
 from sdmetrics.reports.single_table import QualityReport
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -54,6 +55,7 @@ def train(job: dict[str, Any]) -> dict[str, Any]:
     made = model.sample(job["rows"])
     rate = job["rows"] / (time.perf_counter() - start)
     np.save(job["out"], made[list(table.columns)].to_numpy(np.float32))
+    get_reusable_executor().shutdown()  # its processes would hold our output open when we are ended
     steps = job["epochs"] * max(len(table) // 500, 1)
     step = (seconds - codec) / steps
     return {"seconds": seconds, "codec_s": codec, "steps": steps, "step_s": step, "rows_per_s": rate}

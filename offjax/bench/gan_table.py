@@ -13,6 +13,7 @@ from offjax.replay.codec import Column, Columns
 PENALTY = -5.0
 THRESHOLD = -4.0  # rewards below are penalties: the others are above -2.5
 FEATURES = ("size", "deadline", "gain", "queue", "load_1", "load_2", "load_3")
+FRESH = ("size", "deadline")  # features of a task, which is another one each time
 DECISIONS = 4
 DEADLINES = (0.4, 0.7, 1.0)
 COST = (0.05, 0.2, 0.25, 0.3)  # of a decision
@@ -21,9 +22,10 @@ REWARD = len(FEATURES) + 1  # place of the column
 
 
 def columns(difference: bool = True) -> Columns:
-    """Of the table; the next features as differences or as they are."""
+    """Of the table; the next features that follow from those before as differences, or all as they are."""
+    minus = {name: name for name in FEATURES if difference and name not in FRESH}
     now = [Column(name, low=0.0, high=1.0) for name in FEATURES]
-    following = [Column(f"next_{name}", minus=name if difference else None, low=0.0, high=1.0) for name in FEATURES]
+    following = [Column(f"next_{name}", minus=minus.get(name), low=0.0, high=1.0) for name in FEATURES]
     return Columns((*now, Column("decision", DECISIONS), Column("reward"), *following))
 
 

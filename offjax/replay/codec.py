@@ -6,6 +6,7 @@ their difference to another column where one is named: s' - s is nearer to what 
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -80,7 +81,12 @@ class Columns:
 
 
 def ring_columns(
-    features: int, decisions: int, steps: int = 0, difference: bool = True, low: float = 0.0, high: float = 1.0
+    features: int,
+    decisions: int,
+    steps: int = 0,
+    differences: Collection[int] = (),
+    low: float = 0.0,
+    high: float = 1.0,
 ) -> Columns:
     """The columns of the rows of a :class:`offjax.replay.ring.Ring`: s, s', a, r, terminated.
 
@@ -88,13 +94,13 @@ def ring_columns(
         features: F of an observation.
         decisions: that a device has.
         steps: most decisions that an experience spans; 0 = the ring does not say, every one spans one.
-        difference: s' is encoded as s' - s.
+        differences: features of which s' is encoded as s' - s: those that follow from s, not a new task's size.
         low: of a feature.
         high: of a feature.
     """
     now = [Column(f"s{index}", low=low, high=high) for index in range(features)]
     following = [
-        Column(f"next_s{index}", minus=f"s{index}" if difference else None, low=low, high=high)
+        Column(f"next_s{index}", minus=f"s{index}" if index in differences else None, low=low, high=high)
         for index in range(features)
     ]
     rest = [Column("decision", decisions), Column("reward"), Column("terminated", 2)]

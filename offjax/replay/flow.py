@@ -72,7 +72,7 @@ class Flow(struct.PyTreeNode):
     batch_size: int = struct.field(pytree_node=False, default=512)
     width: int = struct.field(pytree_node=False, default=256)
     blocks: int = struct.field(pytree_node=False, default=4)
-    solver_steps: int = struct.field(pytree_node=False, default=12)  # of Heun: two velocities each
+    solver_steps: int = struct.field(pytree_node=False, default=6)  # of Heun: two velocities each
     sample_size: int = struct.field(pytree_node=False, default=1024)  # rows that are made at once
     sample_frequency: str = struct.field(pytree_node=False, default="true")  # log, uniform
 

@@ -137,7 +137,7 @@ def test_the_rows_of_a_ring_are_a_table():
         terminated=jnp.array([False, True]),
         valid=jnp.ones(2, bool),
     )
-    ring, columns = add(make_ring(4, 2), batch), ring_columns(2, 3)
+    ring, columns = add(make_ring(4, 2), batch), ring_columns(2, 3, differences=(1,))
     check_table(columns, ring.rows, int(ring.size), 2)
     again = unpack(ring, merge(columns, *split(columns, ring.rows[:2])), jnp.ones(2, bool))
     jax.tree.map(lambda left, right: np.testing.assert_allclose(left, right, atol=1e-6), again, batch)
