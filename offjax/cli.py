@@ -319,6 +319,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _demo(args: argparse.Namespace) -> None:
     args.run_folder = args.out
+    set_flags(os.environ)
     select_device(args.device)
     _pipeline().demo(args.out)
 
@@ -338,13 +339,12 @@ def _check_env(args: argparse.Namespace) -> None:
 def _tune(config: "RunConfig | SweepConfig") -> None:
     """Compile the programs of a run or of a sweep for a CPU; before jax starts.
 
-    Thousands of learners of one experience each are bound by memory, and fused further they are slower; and replay
-    memories side by side are scatters that XLA fails on, see :mod:`offjax.xla_flags`.
+    Thousands of learners of one experience each are bound by memory, and fused further they are slower.
     """
     from offjax.config import SweepConfig
 
     run = config.run if isinstance(config, SweepConfig) else config
-    if run.training.learners == "shared" and run.agents.ddqn is None:
+    if run.training.learners == "shared":
         set_flags(os.environ)
 
 
@@ -451,6 +451,7 @@ def _figures_scalability(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
+    set_flags(os.environ)
     select_device(args.device)
     from offjax.leaderboard.page import figures
 
@@ -458,6 +459,7 @@ def _figures_leaderboard(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _figures_online(args: argparse.Namespace, folder: Path) -> None:
+    set_flags(os.environ)
     select_device(args.device)
     import_module("offjax.figures.online").figures(folder, redo=args.redo)
 

@@ -3,12 +3,14 @@
 import os
 import tempfile
 
+from offjax.xla_flags import FLAGS
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Set before any worker or subprocess starts, so that all of them compile each program once.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="offjax-jit-"))
-# The suite compiles much and runs little: without the fusion emitters a world compiles a third faster.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# As every command has them: worlds and learners compile a third faster.
+os.environ.setdefault("XLA_FLAGS", " ".join(f"{name}={value}" for name, value in FLAGS.items()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import jax
