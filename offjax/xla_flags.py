@@ -5,9 +5,10 @@ told to fuse them: with multi-output fusion a slot takes a sixth of the time and
 (measured on two cores, jax 0.10.2, 200,000 devices: 25 ns instead of 145 ns per device), and with it the agents that
 learn in it. Worlds are the same bits either way, sums over them are added up in another order.
 
-It is not for everybody: that pass of jax 0.10.2 aborts the process at the compilation of two scatters into vectors that
-share their indices (``symbolic_map.cc: Check failed: GetNumDims() == other.GetNumResults()``). Our programs have none;
-so it is set for commands, which run nothing else, and never by ``import offjax``.
+It is not for everybody: that pass of jax 0.10.2 aborts the process at the compilation of two scatters of one shape that
+share their indices (``symbolic_map.cc: Check failed: GetNumDims() == other.GetNumResults()``), as replay memories with
+an array for every field have them: rejax's and jaxnasium's DQN fail. Ours is one matrix (:mod:`offjax.replay.ring`); so
+it is set for commands, which run nothing else, and never by ``import offjax``.
 """
 
 from collections.abc import MutableMapping

@@ -125,7 +125,7 @@ def rejax_run(
       MachineError: no such interpreter, or the process failed.
     """
     job = {"algorithm": algorithm, "steps": steps, "settings": dict(settings), "seeds": list(seeds)}
-    return _lines(interpreter("clients", python), "rejax_worker", job, len(seeds))
+    return _lines(interpreter("clients", python), "rejax_worker", job, len(seeds), XLA_FLAGS="")  # ours are not for it
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from flax import struct
 from offjax.replay import quantile
 from offjax.replay.codec import Columns, merge, one_hot, split
 from offjax.replay.conditions import log_weights, require_frequency
+from offjax.replay.generator import train_steps
 from offjax.replay.quantile import Quantiles
 
 WAVES = 16  # frequencies that tell the network the time
@@ -100,25 +101,12 @@ class Flow(struct.PyTreeNode):
         )
 
     def train(self, state: FlowState, table: jax.Array, n_valid: jax.Array, key: jax.Array, steps: int) -> FlowState:
-        """Fit the encoding anew and train for so many steps; pure.
-
-        Args:
-            state: of this record.
-            table: [capacity, columns] in units of the columns.
-            n_valid: its first rows, which count.
-            key: typed random key.
-            steps: static.
-        """
-        encode_key, scan_key = jax.random.split(key)
+        """As :meth:`offjax.replay.generator.Generator.train`; the rate falls along a cosine over these steps."""
+        encode_key, steps_key = jax.random.split(key)
         state, encoded = self.encode(state, table, n_valid, encode_key)
         rates = self.learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.arange(steps) / steps))
-
-        def step(carry: FlowState, inputs: tuple[jax.Array, jax.Array]) -> tuple[FlowState, jax.Array]:
-            carry = self.step(carry, encoded, *inputs)
-            return carry, carry.losses
-
-        state, losses = jax.lax.scan(step, state, (jax.random.split(scan_key, steps), rates))
-        return state.replace(losses=jnp.mean(losses, axis=0))
+        inputs = (jax.random.split(steps_key, steps), rates)
+        return train_steps(lambda carry, own: self.step(carry, encoded, *own), state, inputs)
 
     def encode(
         self, state: FlowState, table: jax.Array, n_valid: jax.Array, key: jax.Array

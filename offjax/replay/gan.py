@@ -28,6 +28,7 @@ from offjax.replay.conditions import (
     require_frequency,
     vector_of,
 )
+from offjax.replay.generator import train_steps
 from offjax.replay.mixture import Mixtures
 
 NEVER = -1e9  # logit of a slot that is not in use
@@ -159,24 +160,14 @@ class Gan(struct.PyTreeNode):
         )
 
     def train(self, state: GanState, table: jax.Array, n_valid: jax.Array, key: jax.Array, steps: int) -> GanState:
-        """Fit the encoding anew, from where it was, and train for so many steps; pure.
+        """As :meth:`offjax.replay.generator.Generator.train`; modes are fitted from where they were.
 
-        Args:
-            state: of this record.
-            table: [capacity, columns] in units of the columns.
-            n_valid: its first rows, which count.
-            key: typed random key.
-            steps: static; each is one of the critic and one of the generator.
+        Each step is one of the critic and one of the generator.
         """
-        encode_key, scan_key = jax.random.split(key)
+        encode_key, steps_key = jax.random.split(key)
         state, encoded = self.encode(state, table, n_valid, encode_key)
-
-        def step(carry: GanState, key: jax.Array) -> tuple[GanState, jax.Array]:
-            carry = self.step(carry, encoded, key)
-            return carry, carry.losses
-
-        state, losses = jax.lax.scan(step, state, jax.random.split(scan_key, steps))
-        return state.replace(losses=jnp.mean(losses, axis=0))
+        keys = jax.random.split(steps_key, steps)
+        return train_steps(lambda carry, own: self.step(carry, encoded, own), state, keys)
 
     def encode(self, state: GanState, table: jax.Array, n_valid: jax.Array, key: jax.Array) -> tuple[GanState, Encoded]:
         """The encoding fitted to a table, and the table in it."""

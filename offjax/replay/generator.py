@@ -5,6 +5,7 @@ host: they check, then run one compiled program, the same for every table of one
 record's own pure ``train`` and ``draw``.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -25,10 +26,29 @@ class Generator(Protocol):
         """The state of a generator that has seen nothing, for tables of ``capacity`` rows."""
 
     def train(self, state: Any, table: jax.Array, n_valid: jax.Array, key: jax.Array, steps: int) -> Any:
-        """The state after so many more steps on the first ``n_valid`` rows of ``table``; pure."""
+        """The encoding fitted anew and so many more steps; pure.
+
+        Args:
+            state: of this record.
+            table: [capacity, columns] in units of the columns.
+            n_valid: its first rows, which count.
+            key: typed random key.
+            steps: static.
+        """
 
     def draw(self, state: Any, key: jax.Array, n: int, decisions: jax.Array | None = None) -> jax.Array:
         """Generated rows [n, columns]; pure."""
+
+
+def train_steps(step: Callable[[Any, Any], Any], state: Any, inputs: Any) -> Any:
+    """The state after a ``step(state, input)`` for each of ``inputs`` [steps, ...], with their mean ``losses``."""
+
+    def one(carry: Any, own: Any) -> tuple[Any, jax.Array]:
+        carry = step(carry, own)
+        return carry, carry.losses
+
+    state, losses = jax.lax.scan(one, state, inputs)
+    return state.replace(losses=jnp.mean(losses, axis=0))
 
 
 def fit(generator: Any, state: Any, table: jax.Array, n_valid: int, key: jax.Array, steps: int) -> Any:

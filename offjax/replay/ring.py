@@ -14,7 +14,7 @@ from offjax.replay.experience import Experience
 class Ring(struct.PyTreeNode):
     """The newest ``capacity`` experiences, each of them one row of a matrix: writing a batch is one scatter.
 
-    A scatter for each field would cost more, and some of XLA's passes fail on several of them (offjax.xla_flags).
+    A scatter for each field would cost more, and XLA's fusion of :mod:`offjax.xla_flags` fails on several of them.
     """
 
     rows: jax.Array  # [capacity, 2 F + 3 or 4] float32, see pack

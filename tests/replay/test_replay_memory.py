@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numbered import numbered
 
 from offjax.errors import ConfigError
 from offjax.replay.experience import Experience
@@ -26,24 +27,11 @@ histories = st.lists(
 )
 
 
-def _rows(first: int, valid) -> Experience:
-    """Rows numbered from ``first``; every field carries the number, as an episode and its step would be."""
-    number = first + jnp.arange(len(valid), dtype=jnp.float32)
-    return Experience(
-        observation=jnp.stack([number, -number], axis=1),
-        decision=number.astype(jnp.int32),
-        reward=number,
-        next_observation=jnp.stack([number + 0.5, number], axis=1),
-        terminated=number % 2 == 0,
-        valid=jnp.array(valid, bool),
-    )
-
-
 def _filled(history):
     """The memory, and the queue [(number, generated, iteration)] that it should equal."""
     memory, queue = make_memory("arm", CAPACITY, 2), deque(maxlen=CAPACITY)
     for iteration, (valid, made) in enumerate(history):
-        memory = jit_remember[made](memory, _rows(iteration * ROWS, valid), jnp.int32(iteration))
+        memory = jit_remember[made](memory, numbered(iteration * ROWS, valid), jnp.int32(iteration))
         queue.extend((iteration * ROWS + row, made, iteration) for row in range(ROWS) if valid[row])
     return memory, list(queue)
 
@@ -100,7 +88,7 @@ def test_uniform_over_what_may_be_drawn():
 
 def test_a_table_is_what_generators_are_given():
     memory, _ = _filled([([True] * 3 + [False] * 7, False)])
-    batch = _rows(0, [True] * 3)
+    batch = numbered(0, [True] * 3)
     np.testing.assert_array_equal(memory.table[:3], pack(batch))
     back = unpack(memory.ring, memory.table[:3], batch.valid)
     np.testing.assert_array_equal(back.next_observation, batch.next_observation)

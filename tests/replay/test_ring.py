@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numbered import numbered
 
-from offjax.replay.experience import Experience
 from offjax.replay.ring import add, make_ring, prioritise, sample, sample_prioritised
 
 CAPACITY, ROWS, BATCHES = 7, 4, 6
@@ -17,23 +17,10 @@ masks = st.lists(st.lists(st.booleans(), min_size=ROWS, max_size=ROWS), min_size
 jit_add = jax.jit(add)
 
 
-def _batch(first: int, valid) -> Experience:
-    """Rows numbered from ``first``; every field carries the number."""
-    number = first + jnp.arange(len(valid), dtype=jnp.float32)
-    return Experience(
-        observation=jnp.stack([number, -number], axis=1),
-        decision=number.astype(jnp.int32),
-        reward=number,
-        next_observation=jnp.stack([number + 0.5, number], axis=1),
-        terminated=number % 2 == 0,
-        valid=jnp.array(valid, bool),
-    )
-
-
 def _filled(valid_of_batch):
     ring, queue = make_ring(CAPACITY, 2), deque(maxlen=CAPACITY)
     for index, valid in enumerate(valid_of_batch):
-        ring = jit_add(ring, _batch(index * ROWS, valid))
+        ring = jit_add(ring, numbered(index * ROWS, valid))
         queue.extend(index * ROWS + row for row in range(ROWS) if valid[row])
     return ring, queue
 
@@ -59,7 +46,7 @@ def test_samples_are_whole_experiences_of_the_filled_part(valid_of_batch, seed):
     assert not queue or set(number) <= set(queue)
     np.testing.assert_array_equal(drawn.decision, number)
     if queue:
-        expected = jax.tree.map(np.array, _batch(0, [True] * (ROWS * BATCHES)))
+        expected = jax.tree.map(np.array, numbered(0, [True] * (ROWS * BATCHES)))
         picked = jax.tree.map(lambda rows: rows[drawn.decision], expected)
         jax.tree.map(np.testing.assert_array_equal, drawn, picked)
 
@@ -73,15 +60,15 @@ def test_samples_are_uniform_over_the_filled_part():
 
 def test_batch_without_a_valid_row_changes_nothing():
     ring, _ = _filled([[True] * 4])
-    after = jit_add(ring, _batch(50, [False] * 4))
+    after = jit_add(ring, numbered(50, [False] * 4))
     jax.tree.map(np.testing.assert_array_equal, after, ring)
 
 
 def test_batch_of_the_capacity_fits_and_a_larger_one_is_refused():
-    full = add(make_ring(4, 2), _batch(0, [True] * 4))
+    full = add(make_ring(4, 2), numbered(0, [True] * 4))
     assert (int(full.size), int(full.head)) == (4, 0)
     with pytest.raises(ValueError, match="batch of 4"):
-        jax.eval_shape(add, make_ring(3, 2), _batch(0, [True] * 4))
+        jax.eval_shape(add, make_ring(3, 2), numbered(0, [True] * 4))
 
 
 def test_ring_of_nothing_is_refused():
@@ -97,7 +84,7 @@ DRAWS = 20_000
 @pytest.fixture(scope="module")
 def prioritised():
     """Five of seven slots filled, with priorities 1 2 3 4 10; none for the last, which is never drawn."""
-    ring = add(make_ring(CAPACITY, 2, prioritised=True), _batch(0, [True] * 5))
+    ring = add(make_ring(CAPACITY, 2, prioritised=True), numbered(0, [True] * 5))
     fresh = jnp.array([1.0, 2.0, 3.0, 4.0, 10.0])
     return ring.replace(priority=prioritise(ring.priority, jnp.arange(5), fresh, jnp.ones(5, bool)))
 
@@ -126,9 +113,9 @@ def test_weights_are_those_of_the_paper(prioritised, correction):
 
 
 def test_new_rows_get_the_highest_priority(prioritised):
-    after = add(prioritised, _batch(5, [True, False, True, True]))
+    after = add(prioritised, numbered(5, [True, False, True, True]))
     assert after.priority.tolist() == [10.0, 2.0, 3.0, 4.0, 10.0, 10.0, 10.0]
-    assert add(make_ring(3, 2, prioritised=True), _batch(0, [True, True])).priority.tolist() == [1.0, 1.0, 0.0]
+    assert add(make_ring(3, 2, prioritised=True), numbered(0, [True, True])).priority.tolist() == [1.0, 1.0, 0.0]
 
 
 def test_only_valid_rows_are_given_another_priority():
