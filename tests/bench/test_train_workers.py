@@ -31,7 +31,7 @@ def test_ours_does_the_work_that_was_asked_for():
 @pytest.mark.skipif(not (ROOT / ".venv-clients/.ready").exists(), reason="no .venv-clients: make .venv-clients/.ready")
 @pytest.mark.parametrize("algorithm", REJAX)
 def test_rejax_makes_its_steps(algorithm):
-    cold, warm = rejax_run(algorithm, 4096, REJAX[algorithm], [0, 1])
+    cold, warm = rejax_run(algorithm, 4800, REJAX[algorithm], [0, 1])
     assert (cold["cold"], warm["cold"]) == (True, False)
-    assert cold["steps"] == warm["steps"] == 4096
+    assert cold["steps"] == warm["steps"] == 4800
     assert warm["seconds"] < cold["seconds"]
