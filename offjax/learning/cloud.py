@@ -213,8 +213,8 @@ def _learn_at_once(
     if rollout is not None:
         row = state.iteration % learner.agent.rollout_slots
         rollout = jax.tree.map(lambda rows, new: rows.at[row].set(new), rollout, batch)
-        full = row == learner.agent.rollout_slots - 1
+        full = (row == learner.agent.rollout_slots - 1) & works
         batch = rollout.replace(valid=rollout.valid & full)
     state, metrics = _update(learner, state.replace(rollout=rollout), batch, key)
     state, sends = transferred(learner, state)
-    return state.replace(iteration=state.iteration + 1), sends, metrics
+    return state.replace(iteration=state.iteration + works), sends, metrics

@@ -3,17 +3,19 @@
 from fractions import Fraction
 from math import ceil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from offjax.agents import make_agent
+from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
 from offjax.learning import system
 from offjax.learning.access_point import Links
 from offjax.learning.centralised import Centralised
-from offjax.learning.cloud import Learner
+from offjax.learning.cloud import Learner, begin, blank, work
 from offjax.learning.distributed import Distributed
 from offjax.learning.messages import Loss
 from offjax.problems import laas2022
@@ -320,3 +322,22 @@ def test_a_learner_needs_a_cloud(key):
     only_edge = laas2022.make(devices=2, servers=[laas2022.Server("edge", f=1e9)], sharing=Sharing())
     with pytest.raises(ConfigError, match="a learner in the cloud needs a server with cloud = true"):
         system.init(key, Distributed(_learner()), only_edge)
+
+
+def test_a_cloud_that_is_down_collects_no_rollout(key):
+    agent = make_agent("ppo", hidden=(4,), rollout_slots=2)
+    learner = Learner(agent, brm_capacity=40, arm_capacity=60)
+    come = blank((4,), 3).replace(valid=jnp.ones(4, bool))
+    start = begin(learner, key, Specs(3, 2), 4)
+
+    def after(*works):
+        state = start
+        for up in works:
+            state, _, _ = work(learner, state, come, jnp.asarray(up), key)
+        return state
+
+    down = after(False, False, False)
+    assert int(down.iteration) == int(down.trainings) == 0
+    chex.assert_trees_all_equal(down.learnt, start.learnt)
+    chex.assert_trees_all_equal(after(True, False, True), after(True, True))
+    assert int(after(True, False, True).trainings) == 1
