@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/gpu_machine.sh
 prepare_gpu > /dev/null
-.venv-gpu/bin/offjax figures scalability --device gpu --out "${1:-paper_figures/scalability}"
+"$python" -m offjax figures scalability --device gpu --out "${1:-paper_figures/scalability}"
