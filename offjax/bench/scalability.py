@@ -24,7 +24,7 @@ CELLS = (1, 10, 100, 1_000, 10_000)  # of CELL_FLEET devices together
 CELL_FLEET = 10_000
 WORLDS = (1, 4, 16, 64, 256, 1_024, 4_096)  # of one cell each, by vmap
 MODES = (Case("none"), Case("slot", "fifo", LONG))
-COLOURS = {"none": "tab:blue", "slot": "tab:orange"}
+COLOURS = {"none": ("tab:blue", "tab:green"), "slot": ("tab:orange", "tab:red")}  # on a CPU, on an accelerator
 LABELS = {"none": "uncoupled, one slot per task", "slot": "shared uplink and FIFO servers"}
 
 
@@ -156,7 +156,7 @@ def draw(table: Sequence[Point], folder: Path) -> None:
     figure, axes = pyplot.subplots(2, 3, figsize=(15, 8.5), layout="constrained")
     draw_speed(axes[0, 0], table)
     draw_sweep(axes[0, 1], table, "cells", f"access points ({CELL_FLEET:,} devices in all)")
-    draw_sweep(axes[0, 2], table, "worlds", f"worlds of {CELL} devices (vmap, one host device)")
+    draw_sweep(axes[0, 2], table, "worlds", f"worlds of {CELL} devices (vmap, one device)")
     draw_column(axes[1, 0], table, "bytes_per_device", "bytes of state per device")
     draw_column(axes[1, 1], table, "compile_s", "compile time, s")
     draw_ratio(axes[1, 2], table)
@@ -168,40 +168,49 @@ def draw(table: Sequence[Point], folder: Path) -> None:
     pyplot.close(figure)
 
 
-def lines(table: Sequence[Point], sweep: str) -> Iterator[tuple[str, str, int, list[Point]]]:
-    """Label, coupling, shards and points in order of every line of a sweep."""
+def lines(table: Sequence[Point], sweep: str) -> Iterator[tuple[str, dict[str, Any], list[Point]]]:
+    """Label, looks and points in order of every line of a sweep."""
     chosen = [point for point in table if point.sweep == sweep]
     for key in sorted({(point.device, point.backend, point.coupling, point.shards) for point in chosen}):
         own = [point for point in chosen if (point.device, point.backend, point.coupling, point.shards) == key]
         device, backend, coupling, shards = key
-        host = f"{shards} host device{'s' if shards > 1 else ''}" if backend == "cpu" else device
+        on_cpu = backend == "cpu"
+        host = f"{shards} host device{'s' if shards > 1 else ''}" if on_cpu else device
+        looks = {
+            "color": COLOURS[coupling][not on_cpu],
+            "marker": "^" if not on_cpu else "o" if shards > 1 else "s",
+            "ls": "--" if on_cpu and shards == 1 else "-",
+        }
         line = sorted(own, key=lambda point: (point.devices, point.cells))
-        yield f"{LABELS[coupling]}, {host}", coupling, shards, line
+        yield f"{LABELS[coupling]}, {host}", looks, line
 
 
 def draw_speed(axis: Any, table: Sequence[Point]) -> None:
-    """Device-steps per second over devices, beside the peer and the copy limit."""
-    for label, coupling, shards, line in lines(table, "devices"):
-        style = {"color": COLOURS[coupling], "marker": "o" if shards > 1 else "s", "ls": "-" if shards > 1 else "--"}
-        x, y = [point.devices for point in line], [point.device_steps_per_s for point in line]
-        axis.plot(x, y, label=label, **style)
-    for coupling, colour in COLOURS.items():
-        own = [point for point in table if point.coupling == coupling and point.sweep == "devices"]
+    """Device-steps per second over devices, beside the peer and the copy limit of each device."""
+    for label, looks, line in lines(table, "devices"):
+        axis.plot([point.devices for point in line], [point.device_steps_per_s for point in line], label=label, **looks)
+    for coupling, backend in sorted({(point.coupling, point.backend) for point in table}):
+        own = [
+            point for point in table if (point.coupling, point.backend, point.sweep) == (coupling, backend, "devices")
+        ]
         if own:
-            limit, peer = own[-1].copy_limit, own[-1].peer
-            axis.axhline(limit, color=colour, ls=":", label=f"{coupling}: state read and written at the copy rate")
-            axis.axhline(peer, color=colour, ls="-.", label=f"{coupling}: NumPy peer, one core")
+            text = f"{coupling}, {backend}: state read and written at the copy rate"
+            axis.axhline(own[-1].copy_limit, color=COLOURS[coupling][backend != "cpu"], ls=":", label=text)
+    for coupling, (colour, _) in COLOURS.items():
+        peers = [point.peer for point in table if point.coupling == coupling and point.backend == "cpu"]
+        if peers:
+            axis.axhline(peers[-1], color=colour, ls="-.", label=f"{coupling}: NumPy peer, one core")
     axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="device-steps/s", title="Speed")
-    axis.set_ylim(bottom=min(point.peer for point in table) / 100)  # room for the legend below the peer
+    axis.set_ylim(bottom=min(point.peer for point in table) / 3e4)  # room for the legend below the peer
     axis.legend(fontsize=7, loc="lower right")
     axis.grid(alpha=0.3)
 
 
 def draw_sweep(axis: Any, table: Sequence[Point], sweep: str, across: str) -> None:
     """Device-steps per second over cells or worlds."""
-    for label, coupling, _shards, line in lines(table, sweep):
+    for label, looks, line in lines(table, sweep):
         x, y = [getattr(point, sweep) for point in line], [point.device_steps_per_s for point in line]
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", label=label)
+        axis.plot(x, y, label=label, **looks)
     axis.set(xscale="log", yscale="log", xlabel=across, ylabel="device-steps/s", title=f"Speed over {sweep}")
     axis.legend(fontsize=7)
     axis.grid(alpha=0.3)
@@ -209,10 +218,8 @@ def draw_sweep(axis: Any, table: Sequence[Point], sweep: str, across: str) -> No
 
 def draw_column(axis: Any, table: Sequence[Point], column: str, up: str) -> None:
     """One column over devices."""
-    for label, coupling, shards, line in lines(table, "devices"):
-        x, y = [point.devices for point in line], [getattr(point, column) for point in line]
-        style = "-" if shards > 1 else "--"
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=label)
+    for label, looks, line in lines(table, "devices"):
+        axis.plot([point.devices for point in line], [getattr(point, column) for point in line], label=label, **looks)
     axis.set(xscale="log", xlabel="devices", ylabel=up, title=up.split(",")[0].capitalize())
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=7)
@@ -220,11 +227,10 @@ def draw_column(axis: Any, table: Sequence[Point], column: str, up: str) -> None
 
 
 def draw_ratio(axis: Any, table: Sequence[Point]) -> None:
-    """How many times as fast as the NumPy peer."""
-    for label, coupling, shards, line in lines(table, "devices"):
-        x, y = [point.devices for point in line], [point.device_steps_per_s / point.peer for point in line]
-        style = "-" if shards > 1 else "--"
-        axis.plot(x, y, color=COLOURS[coupling], marker="o", ls=style, label=label)
+    """How many times as fast as the NumPy peer of the same machine."""
+    for label, looks, line in lines(table, "devices"):
+        ratios = [point.device_steps_per_s / point.peer for point in line]
+        axis.plot([point.devices for point in line], ratios, label=label, **looks)
     axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="times the peer", title="Against the NumPy peer")
     axis.legend(fontsize=7)
     axis.grid(alpha=0.3)
