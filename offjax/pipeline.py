@@ -32,7 +32,7 @@ from offjax.learning.keys import Purpose, key_of, keys_of
 from offjax.learning.unit import Unit, UnitState, load_unit, require_memory, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
-from offjax.runs.folder import RunFolder, create_run, json_text, open_run, write_json
+from offjax.runs.folder import RunFolder, alone, create_run, json_text, open_run, write_json
 from offjax.runs.log import combine_metrics, read_metrics
 from offjax.runs.loggers import check_loggers
 from offjax.runs.progress import ProgressReport
@@ -152,7 +152,13 @@ def demo(out: Path | str = Path("runs/demo")) -> RunFolder:
 
 
 def _carry_out(config: RunConfig, run: RunFolder, tasks: Sequence[Task]) -> RunFolder:
-    states = {task.unit.name: _train(config, task, run) for task in tasks}
+    with alone(run):
+        states = {task.unit.name: _train(config, task, run) for task in tasks}
+        return _finish(config, run, tasks, states)
+
+
+def _finish(config: RunConfig, run: RunFolder, tasks: Sequence[Task], states: Mapping[str, UnitState]) -> RunFolder:
+    """Compare, export and report what was trained."""
     combine_metrics(run.path)
     settings = evaluate_settings(config, _trained(config, tasks, states))
     task, state = tasks[0], states[tasks[0].unit.name]

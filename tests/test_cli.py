@@ -17,7 +17,7 @@ from offjax import __version__
 from offjax.cli import COMMANDS, main
 from offjax.config import ScenarioConfig
 from offjax.errors import ConfigError, MachineError
-from offjax.runs.folder import create_run
+from offjax.runs.folder import alone, create_run, open_run
 
 
 @pytest.fixture
@@ -207,6 +207,19 @@ def test_an_interrupt_quotes_a_folder_with_spaces(monkeypatch, tmp_path, capsys)
     fail_with(monkeypatch, KeyboardInterrupt())
     assert main(["resume", str(run)]) == 130
     assert f"offjax resume '{run}'" in capsys.readouterr().err
+
+
+def test_two_processes_never_train_in_one_folder(run, capsys):
+    code = "import sys; from offjax.runs.folder import alone, open_run\n"
+    code += "with alone(open_run(sys.argv[1])):\n    print('held', flush=True)\n    input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdin=pipe, stdout=pipe) as other:
+        assert other.stdout.readline() == b"held\n"
+        assert main(["resume", str(run)]) == 3
+        assert error_line(capsys).endswith(f"{run}: another process is training in this folder")
+        other.kill()
+    with alone(open_run(run)):
+        pass  # a killed process leaves no lock
 
 
 def test_a_reader_that_goes_away_is_no_noise(monkeypatch, config, capsys):

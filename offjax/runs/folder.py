@@ -1,15 +1,21 @@
 """The run folder: where everything of a run lies, and files that are whole or absent, never half written."""
 
+import errno
 import json
 import math
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from offjax.errors import ConfigError, MachineError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none: there two processes in one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,24 @@ def open_run(folder: str | os.PathLike[str]) -> RunFolder:
     if not found:
         raise ConfigError("RUN", str(folder), "it must be a run folder (one with a config.yaml)")
     return run
+
+
+@contextmanager
+def alone(run: RunFolder) -> Iterator[None]:
+    """Keep other processes from training in this folder; the lock ends with the process, however that ends.
+
+    Raises:
+      MachineError: another process trains in it.
+    """
+    with open(run.path / ".lock", "w", encoding="utf-8") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise MachineError(f"{run.path}: another process is training in this folder") from None
+            # a file system without locks keeps nobody apart
+        yield
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from offjax.config import SweepConfig, config_hash, load_sweep, to_yaml
 from offjax.errors import ConfigError
 from offjax.learning.sweep import choose_chunk, differ, group, make_unit, slices
-from offjax.runs.folder import RunFolder, create_run, open_run, write_json
+from offjax.runs.folder import RunFolder, alone, create_run, open_run, write_json
 from offjax.runs.progress import ProgressReport
 from offjax.runs.provenance import collect_provenance
 from offjax.sweeps import search
@@ -78,6 +78,11 @@ def resume_sweep(folder: Path | str, engine: Engine | None = None) -> RunFolder:
 
 
 def _carry_out(config: SweepConfig, run: RunFolder, engine: Engine) -> RunFolder:
+    with alone(run):
+        return _train_all(config, run, engine)
+
+
+def _train_all(config: SweepConfig, run: RunFolder, engine: Engine) -> RunFolder:
     trials, parts, tried = list[Trial](), list[Part](), list[tuple[Point, float]]()
     sizes = [0] if config.search is None else search.batch_sizes(config)
     for number, size in enumerate(sizes):
