@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from offjax.agents import make_agent
@@ -66,6 +67,7 @@ def _one_setting(
     for agent, contestant in board.agents.items():
         config = training_config(board, base, agent, contestant)
         trained[f"trained_{agent}"], agents[agent] = _one_agent(board, config, agent, contestant, folder)
+        jax.clear_caches()  # each program maps memory, and a process may have only so many maps
         progress.advance(0, f"{name}: {agent}")
     found = {**_scored(base, trained), "agents": agents}
     write_json(result, found)
