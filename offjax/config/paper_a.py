@@ -1,0 +1,105 @@
+"""The experiments on paper A: how many seeds, how long, and which values of each number that is varied.
+
+The paper prints none of them: every default is a guess.
+"""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from offjax.config.fields import Record, Width, positive, real, whole
+from offjax.config.plain_errors import Tree, validate
+from offjax.config.yaml_text import read_tree
+from offjax.errors import ConfigError
+
+
+def _rising(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if any(late <= early for early, late in pairwise(values)):
+        raise ValueError("the values must rise")
+    return values
+
+
+Latency = Annotated[float, Field(strict=True, ge=0.0, le=1e4)]
+Latencies = Annotated[tuple[Latency, ...], Field(min_length=1), AfterValidator(_rising)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_rising)]
+
+
+class SystemConfig(Record):
+    """The system of the paper as Fig. 1 draws it; the paper has symbols for most of these numbers, and no value."""
+
+    devices: int = whole(20, 1, 1_000_000, "devices: N, of all access points (a guess)")
+    devices_per_cell: int = whole(20, 1, 10_000, "devices: those that share one access point (a guess)")
+    sending_period: int = whole(1, 1, 1_000_000, "tasks: SF, from one experience that is sent to the next (a guess)")
+    weights_period: int = whole(
+        10, 1, 1_000_000, "trainings: T, from one transfer of the weights to the next (a guess)"
+    )
+    batch_size: int = whole(64, 1, 1_000_000, "experiences: BS, one training's batch, at most arm_capacity (a guess)")
+    brm_capacity: int = whole(10_000, 1, 100_000_000, "experiences: what the basic replay memory holds (a guess)")
+    arm_capacity: int = whole(50_000, 1, 100_000_000, "experiences: what the augmented replay memory holds (a guess)")
+    hidden: tuple[Width, ...] = Field(
+        default=(64, 64), min_length=1, description="a list of widths of the hidden layers (a guess)"
+    )
+    learning_rate: float = positive(1e-3, 1.0, "(per training): Adam's step size (a guess)")
+    gamma: float = real(0.0, 0.0, 1.0, "(per decision): the discount (a guess; 0: a task ends before the next comes)")
+    epsilon_final: float = real(0.05, 0.0, 1.0, "(probability): random decisions after the decay (a guess)")
+    epsilon_decay_updates: int = whole(500, 1, 1_000_000_000, "trainings: the linear decay of epsilon (a guess)")
+    target_update_period: int = whole(50, 1, 1_000_000_000, "trainings: between two copies to the target (a guess)")
+
+    def check(self) -> None:
+        """Raise ConfigError where two fields do not fit."""
+        if self.devices % self.devices_per_cell:
+            text = f"it must be a multiple of system.devices_per_cell = {self.devices_per_cell}"
+            raise ConfigError("system.devices", self.devices, text)
+        if self.batch_size > self.arm_capacity:
+            text = f"it must be at least system.batch_size = {self.batch_size}: below that the agent never trains"
+            raise ConfigError("system.arm_capacity", self.arm_capacity, text)
+        if self.brm_capacity > self.arm_capacity:
+            text = f"it must be at most system.arm_capacity = {self.arm_capacity}, which holds what is drawn from it"
+            raise ConfigError("system.brm_capacity", self.brm_capacity, text)
+
+
+class PaperAConfig(Record):
+    """Everything about the experiments on paper A."""
+
+    seeds: int = whole(10, 2, 1_000, "seeds: runs behind each point")
+    seed: int = whole(0, 0, 2_000_000_000, "(no unit): the first seed")
+    system: SystemConfig = Field(default=SystemConfig(), description="a group of numbers of the system of Fig. 1")
+    quick: dict[str, Any] = Field(
+        default_factory=dict, description="a group of keys of this file that --quick has other values for"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.system.check()
+        return self
+
+
+def load_paper_a(path: str | os.PathLike[str], quick: bool = False) -> PaperAConfig:
+    """Read the experiments from a YAML file.
+
+    Args:
+        path: the file.
+        quick: put the values of its group ``quick`` in the place of its others.
+
+    Raises:
+        ConfigError: naming the first wrong field, its value and what is allowed.
+    """
+    tree = read_tree(Path(path), "config", PaperAConfig)
+    if not quick:
+        return validate(PaperAConfig, tree)
+    changes = validate(PaperAConfig, tree).quick
+    return validate(PaperAConfig, {**merged(tree, changes), "quick": {}})
+
+
+def merged(tree: Tree, changes: Tree) -> Tree:
+    """A tree with some values changed, group by group."""
+    both = {key: merged(tree[key], new) for key, new in changes.items() if _groups(tree.get(key), new)}
+    return {**tree, **changes, **both}
+
+
+def _groups(old: Any, new: Any) -> bool:
+    return isinstance(old, dict) and isinstance(new, dict)
