@@ -34,7 +34,6 @@ from offjax.world import End
 from offjax.world.records import DROPS
 
 CELL = 20
-BATTERY = 1e9  # J: what is shown is what loops and failures do, not empty batteries
 UNITS = 40e6  # unit/s of a device; in the setting constant, of every server too
 FAR = (2**29, 2**29 + 1)  # a span of slots that no run reaches
 KINDS = {"loop": "both links SAP–cloud", "cloud": "the cloud server", "link": "the radio link"}
@@ -83,7 +82,7 @@ def make_problem(config: PaperAConfig, setting: str, scenario: Scenario, devices
         scenario,
         devices=devices,
         devices_per_cell=CELL,
-        fleet=[Device(f=UNITS, battery=BATTERY)],
+        fleet=[Device(f=UNITS, battery=systems.BATTERY)],
         arrivals=arrivals,
         slot_duration=slot,
         buffer=0,
