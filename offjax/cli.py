@@ -435,11 +435,14 @@ def _add_figures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=sorted(FIGURES), help="which figure")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="its folder (default: paper_figures/NAME)")
     parser.add_argument("--redo", action="store_true", help="measure or train again what is there")
+    parser.add_argument("--quick", action="store_true", help="small numbers, for a look (paper-a)")
     _add_device(parser)
 
 
 def _figures(args: argparse.Namespace) -> None:
-    FIGURES[args.name](args, args.out or Path("paper_figures") / args.name)
+    if args.quick and args.name != "paper-a":
+        raise ConfigError("--quick", args.name, "only paper-a has it")
+    FIGURES[args.name](args, args.out or Path("paper_figures") / args.name.replace("-", "_"))
 
 
 def _figures_scalability(args: argparse.Namespace, folder: Path) -> None:
@@ -464,7 +467,19 @@ def _figures_online(args: argparse.Namespace, folder: Path) -> None:
     import_module("offjax.figures.online").figures(folder, redo=args.redo)
 
 
-FIGURES = {"online": _figures_online, "scalability": _figures_scalability, "leaderboard": _figures_leaderboard}
+def _figures_paper_a(args: argparse.Namespace, folder: Path) -> None:
+    keep_programs(os.environ)  # its settings share them
+    set_flags(os.environ)
+    select_device(args.device)
+    import_module("offjax.paper_a.run").figures(args.out, redo=args.redo, quick=args.quick)
+
+
+FIGURES = {
+    "online": _figures_online,
+    "scalability": _figures_scalability,
+    "leaderboard": _figures_leaderboard,
+    "paper-a": _figures_paper_a,
+}
 
 
 def _run_folder(folder: Path) -> Path:

@@ -51,6 +51,7 @@ from offjax.config import (
     run_model,
     to_yaml,
 )
+from offjax.config.paper_a import PaperAConfig, SystemConfig
 from offjax.config.peers import OWN, PEERS
 from offjax.errors import ConfigError, MachineError
 
@@ -84,7 +85,7 @@ GROUPS += [
     RangeConfig,
     SearchConfig,
 ]
-GROUPS += [*PEERS.values(), *OWN.values()]
+GROUPS += [*PEERS.values(), *OWN.values(), PaperAConfig, SystemConfig]
 
 
 def test_defaults_are_a_valid_configuration(write):

@@ -132,9 +132,11 @@ def publish(
     versions: Versions, row: jax.Array, policy: Any, number: jax.Array, slot: jax.Array, where: jax.Array
 ) -> Versions:
     """Keep ``policy`` as version ``number`` in ``row``, if ``where`` [] bool."""
+    # No scatter: under ``vmap`` those of all leaves share their indices, on which XLA fails (:mod:`offjax.xla_flags`).
+    here = (jnp.arange(versions.number.shape[0]) == row) & where
 
     def put(leaf: jax.Array, new: jax.Array) -> jax.Array:
-        return leaf.at[row].set(jnp.where(where, new, leaf[row]))
+        return jnp.where(here.reshape(-1, *(1,) * (leaf.ndim - 1)), jnp.asarray(new)[None], leaf)
 
     return versions.replace(
         policies=jax.tree.map(put, versions.policies, policy),
