@@ -133,8 +133,11 @@ def publish(
 ) -> Versions:
     """Keep ``policy`` as version ``number`` in ``row``, if ``where`` [] bool."""
 
+    chosen = (jnp.arange(versions.number.shape[0]) == row) & where
+
     def put(leaf: jax.Array, new: jax.Array) -> jax.Array:
-        return leaf.at[row].set(jnp.where(where, new, leaf[row]))
+        # Not a scatter: side by side in a vmap they share their indices, on which XLA fails (offjax.xla_flags).
+        return jnp.where(chosen.reshape(-1, *(1,) * new.ndim), new[None], leaf)
 
     return versions.replace(
         policies=jax.tree.map(put, versions.policies, policy),
