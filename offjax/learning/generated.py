@@ -153,15 +153,23 @@ class Generated:
     ) -> tuple[jax.Array, jax.Array]:
         """A pool of rows [pool, 2 F + 3] as ``reward`` and ``decisions`` want them, and which are usable [pool]."""
         decision_key, row_key = jax.random.split(key)
+        wanted = self.wanted(table, size, decision_key)
+        return self.rewarded(state, self.generator.draw(state.generator, row_key, self.pool, wanted))
+
+    def wanted(self, table: jax.Array, size: jax.Array, key: jax.Array) -> jax.Array:
+        """[pool] int32 decisions that the generator is asked for."""
         logits = log_weights(self.count(table, size), DECISIONS[self.decisions])
-        wanted = jax.random.categorical(decision_key, logits, shape=(self.pool,)).astype(jnp.int32)
-        rows = self.generator.draw(state.generator, row_key, self.pool, wanted)
+        return jax.random.categorical(key, logits, shape=(self.pool,)).astype(jnp.int32)
+
+    def rewarded(self, state: GeneratedState, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Generated ``rows`` [pool, 2 F + 3] with the rewards that they shall have, and which are usable [pool]."""
         features = (rows.shape[1] - 3) // 2
         decision, usable = rows[:, 2 * features].astype(jnp.int32), jnp.ones(self.pool, bool)
         if self.reward == "exact":
             right = jnp.take_along_axis(exact_rewards(self.problem, rows), decision[:, None], axis=1)
             rows = rows.at[:, 2 * features + 1].set(right[:, 0])
-        if state.head is not None:
+        if self.reward == "learned":
+            assert state.head is not None
             rows = rows.at[:, 2 * features + 1].set(self._predict(state.head.params, rows))
             usable = state.head.count[decision] >= self.head.least
         return rows, usable

@@ -29,6 +29,7 @@ from offjax.world import per_device, remaining
 from offjax.world.links import downlink, uplink
 
 RESOURCES = ("arrival", "send")
+FIT = 0x4649_5400  # what the key of a fit is folded with
 
 
 @struct.dataclass
@@ -205,9 +206,10 @@ def run(architecture: Architecture, problem: Problem, state: SystemState, slots:
         raise ConfigError("slots", slots, f"whole periods of fit_period = {learner.fit_period}")
 
     def period(state: SystemState, _: None) -> tuple[SystemState, Report]:
-        fit_key, key = jax.random.split(state.key)
+        # The key of the slots stays as it is: with and without a generator, a seed's world is the same.
+        fit_key = jax.random.fold_in(state.key, FIT)
         works = learner_up(state.world, problem.params)
-        state = state.replace(learner=cloud.refitted(learner, state.learner, works, fit_key), key=key)
+        state = state.replace(learner=cloud.refitted(learner, state.learner, works, fit_key))
         return some(state, learner.fit_period)
 
     state, report = jax.lax.scan(period, state, length=slots // learner.fit_period)
