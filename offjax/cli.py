@@ -468,6 +468,7 @@ def _figures_online(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _figures_paper_a(args: argparse.Namespace, folder: Path) -> None:
+    keep_programs(os.environ)  # its settings share them
     set_flags(os.environ)
     select_device(args.device)
     import_module("offjax.paper_a.run").figures(args.out, redo=args.redo, quick=args.quick)

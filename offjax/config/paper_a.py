@@ -6,7 +6,7 @@ The paper prints none of them: every default is a guess.
 import os
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -63,6 +63,64 @@ class SystemConfig(Record):
             raise ConfigError("system.brm_capacity", self.brm_capacity, text)
 
 
+class FleetConfig(Record):
+    """A fleet of Fig. 4: how many devices, for how many tasks, under which latencies and failures."""
+
+    devices: int = whole(20, 20, 10_000_000, "devices: of the fleet, a multiple of 20, which share an access point")
+    settings: tuple[Literal["constant", "periodic", "poisson"], ...] = Field(
+        default=("constant", "periodic", "poisson"),
+        min_length=1,
+        description="a list of constant (periodic arrivals; every place takes the same time), periodic and poisson "
+        "(the problem's own tasks and servers): the worlds",
+    )
+    slots_per_task: int = whole(4, 1, 1_000, "slots: in the mean time between two tasks of a device")
+    tasks: int = whole(404, 2, 1_000_000, "tasks: of a device in a run")
+    before: int = whole(20, 1, 1_000_000, "tasks: of a device before the failure")
+    latencies: Latencies = Field(
+        default=(0.0, 1.0, 10.0, 100.0),
+        description="a rising list of numbers from 0 to 10000 times between two tasks: what the loop takes, always",
+    )
+    failures: Latencies = Field(
+        default=(1.0, 10.0, 100.0), description="the same: how long the loop, the cloud or the radio link is gone, once"
+    )
+    places: int = whole(4, 1, 1_000, "messages: of a device that may be under way (a guess)")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.devices % 20:
+            raise ConfigError("resilience.fleets.devices", self.devices, "it must be a multiple of 20")
+        if self.failures[-1] + self.before > self.tasks:
+            text = f"it must be at most tasks - before = {self.tasks - self.before}: a failure ends within the run"
+            raise ConfigError("resilience.fleets.failures", self.failures[-1], text)
+        return self
+
+
+class ResilienceConfig(Record):
+    """Fig. 4: tasks that are dropped when the loop of learning is slow, or gone."""
+
+    time_between_tasks_s: float = positive(4.0, 1e6, "s: between two tasks of a device, in the mean (a guess)")
+    service_share: float = real(
+        0.3, 0.001, 0.99, "(share of that time): a task takes in the setting constant (a guess)"
+    )
+    training_tasks: int = whole(400, 10, 1_000_000, "tasks: of a device before, from which the networks have learnt")
+    hidden: tuple[Width, ...] = Field(
+        default=(32, 32), min_length=1, description="a list of widths of the hidden layers (a guess)"
+    )
+    batch_size: int = whole(32, 1, 1_000_000, "experiences: BS (a guess)")
+    memory: int = whole(2_000, 1, 100_000_000, "experiences: that either memory holds, at least batch_size (a guess)")
+    fleets: tuple[FleetConfig, ...] = Field(default=(FleetConfig(),), description="a list of groups: the fleets")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.batch_size > self.memory:
+            text = f"it must be at least resilience.batch_size = {self.batch_size}: below that the agent never trains"
+            raise ConfigError("resilience.memory", self.memory, text)
+        if not self.fleets or "constant" not in self.fleets[0].settings:
+            text = "the first fleet must have the setting constant, for which there is a closed form"
+            raise ConfigError("resilience.fleets", [list(fleet.settings) for fleet in self.fleets], text)
+        return self
+
+
 class PaperAConfig(Record):
     """Everything about the experiments on paper A."""
 
@@ -79,6 +137,7 @@ class PaperAConfig(Record):
     table_2c: TableConfig = Field(
         default=TableConfig(), description="a group of numbers of the table of fixed sets of experiences"
     )
+    resilience: ResilienceConfig = Field(default=ResilienceConfig(), description="a group of numbers of Fig. 4")
     quick: dict[str, Any] = Field(
         default_factory=dict, description="a group of keys of this file that --quick has other values for"
     )

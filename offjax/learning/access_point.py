@@ -132,12 +132,11 @@ def publish(
     versions: Versions, row: jax.Array, policy: Any, number: jax.Array, slot: jax.Array, where: jax.Array
 ) -> Versions:
     """Keep ``policy`` as version ``number`` in ``row``, if ``where`` [] bool."""
-
-    chosen = (jnp.arange(versions.number.shape[0]) == row) & where
+    # No scatter: under ``vmap`` those of all leaves share their indices, on which XLA fails (:mod:`offjax.xla_flags`).
+    here = (jnp.arange(versions.number.shape[0]) == row) & where
 
     def put(leaf: jax.Array, new: jax.Array) -> jax.Array:
-        # Not a scatter: side by side in a vmap they share their indices, on which XLA fails (offjax.xla_flags).
-        return jnp.where(chosen.reshape(-1, *(1,) * new.ndim), new[None], leaf)
+        return jnp.where(here.reshape(-1, *(1,) * (leaf.ndim - 1)), jnp.asarray(new)[None], leaf)
 
     return versions.replace(
         policies=jax.tree.map(put, versions.policies, policy),

@@ -9,6 +9,8 @@ from offjax.runs.folder import write_json
 
 FILE = "claims.json"
 
+Basis = Literal["emergent", "calibration", "construction"]
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -21,7 +23,7 @@ class Claim:
     ci95: tuple[float, float]
     seeds: int
     holds: bool
-    basis: Literal["emergent", "calibration", "construction"]
+    basis: Basis
     """``emergent``: it might have come out otherwise; ``calibration``: numbers were chosen so; ``construction``: the
     architecture leaves no other way."""
     reason: str

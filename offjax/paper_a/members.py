@@ -1,6 +1,6 @@
 """The members of a job: seeds and numeric settings of one program, side by side or in turn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,42 +24,36 @@ def together(devices: int) -> int:
     return max(TOGETHER.get(jax.default_backend(), TOGETHER["gpu"]) // devices, 1)
 
 
-def each(function: Callable[..., Any], devices: int, *members: Any) -> Any:
-    """``function`` of every member, in one compiled program.
+def each(function: Callable[[Any, Any], Any], devices: int, settings: Sequence[Any], seeds: Any) -> Any:
+    """``function(setting, seed)`` of every setting with every seed, in one compiled program.
 
     Args:
-        function: of trees without the axis of members; traced once.
-        devices: that a member steps.
-        *members: trees with leaves [M, ...].
+        function: of a setting and of a seed's tree; traced once.
+        devices: that it steps.
+        settings: M trees of one structure, whose leaves are the numbers that differ.
+        seeds: a tree with leaves [S, ...], like keys or trained learners.
 
     Returns:
-        its results with leaves [M, ...], on the host.
+        its results with leaves [M, S, ...], on the host.
     """
-    count = len(jax.tree.leaves(members)[0])
-    size = min(together(devices), count)
+    rows, columns = len(settings), len(jax.tree.leaves(seeds)[0])
+    size = min(together(devices), rows * columns)
 
     @typed_jit()
-    def program(*rows: Any) -> Any:
-        if size == 1:
-            return jax.lax.map(lambda own: function(*own), rows)
-        return jax.lax.map(lambda own: function(*own), rows, batch_size=size)
+    def program(settings: Any, seeds: Any, places: jax.Array) -> Any:
+        def one(place: jax.Array) -> Any:
+            return function(_row(settings, place // columns), _row(seeds, place % columns))
 
-    return jax.tree.map(np.asarray, program(*members))
+        return jax.lax.map(one, places) if size == 1 else jax.lax.map(one, places, batch_size=size)
+
+    found = jax.device_get(program(stack(settings), seeds, jnp.arange(rows * columns)))
+    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(rows, columns, *leaf.shape[1:]), found)
 
 
-def stack(trees: list[Any]) -> Any:
+def _row(tree: Any, place: jax.Array) -> Any:
+    return jax.tree.map(lambda leaf: leaf[place], tree)
+
+
+def stack(trees: Sequence[Any]) -> Any:
     """Trees of one structure as one with leaves [M, ...]."""
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
-
-
-def pairs(trees: list[Any], seeds: Any, count: int) -> tuple[Any, Any]:
-    """Every tree with every seed: leaves [M count, ...] of both, the seeds innermost.
-
-    Args:
-        trees: M of one structure.
-        seeds: a tree with leaves [count, ...].
-        count: of seeds.
-    """
-    outer = jax.tree.map(lambda leaf: jnp.repeat(leaf, count, axis=0), stack(trees))
-    inner = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(trees)), seeds)
-    return outer, inner

@@ -18,6 +18,7 @@ from offjax.learning.centralised import Centralised
 from offjax.learning.cloud import Learner, begin, blank, work
 from offjax.learning.distributed import Distributed
 from offjax.learning.messages import Loss
+from offjax.paper_a import resilience
 from offjax.problems import laas2022
 from offjax.problems.laas2022 import Device
 from offjax.problems.parts import Sharing
@@ -122,6 +123,22 @@ def test_a_device_that_waited_would_drop_tasks(key):
     slow = Distributed(_learner(), inference=float(latency) * TAU)
     _, report = _go(key, slow, _problem(SERVICE), ARRIVALS * TAU // SLOTS)
     np.testing.assert_allclose(_dropped(report), _expected(latency, SERVICE), atol=3e-3)
+
+
+def test_the_claim_of_no_loss_is_broken_by_a_device_that_waits(key):
+    """Row 45 is a count of what was dropped: it would not hold if devices asked the cloud."""
+    latency = 3.7
+
+    def claim(inference):
+        links = Links(loop_latency=latency * TAU)
+        _, report = _go(key, Distributed(_learner(), links=links, inference=inference), _problem())
+        own = {name: np.asarray(value)[None, None] for name, value in resilience.tally(report).items()}
+        return resilience.claim_45([latency], {"periodic": own})
+
+    held, broken = claim(0.01), claim(latency * TAU)
+    assert (held.holds, held.basis, held.measured) == (True, "emergent", 0.0)
+    assert not broken.holds
+    assert broken.measured == pytest.approx(_expected(Fraction("3.7"), Fraction("0.3"))[0], abs=0.03)
 
 
 @pytest.mark.parametrize("gone", [{"backhaul": ALWAYS, "backup": ALWAYS}, {"cloud": ALWAYS}], ids=["links", "server"])
