@@ -89,7 +89,7 @@ def texts(told: Mapping[str, Any]) -> dict[str, str]:
         "to edge": wire[0],
         "first link": f"SAP–cloud link\n{wire[cloud]}",
         "second link": "redundant link\ntakes over" if told["redundant"] else "(none)",
-        "cloud": f"Server {cloud + 1}: {told['servers'][cloud]}, {told['server unit/s'][cloud] / 1e9:g} G units/s (tasks)",
+        "cloud": f"Server {cloud + 1}: {told['servers'][cloud]}, {told['server unit/s'][cloud] / 1e9:g} G units/s",
         "brm": f"BRM: {told['BRM']:,}\nreal\nexperiences",
         "arm": f"ARM: {told['ARM']:,}\nreal and\ngenerated",
         "generator": "generator\n(tabular GAN)\nk-1 rows per row",

@@ -1,29 +1,21 @@
 """What the experiments on generated experiences share: their world, real experiences, and the arms that add to them."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from offjax import world
 from offjax.config.paper_a import PaperAConfig
 from offjax.learning.augment import Noise, Relabel, exact_rewards
 from offjax.learning.generated import Generated, columns_of
-from offjax.learning.train import look, move
-from offjax.learning.transitions import no_transitions
 from offjax.paper_a import systems
 from offjax.problems.laas2022 import Device
 from offjax.problems.parts import Sharing
 from offjax.problems.scenario import Scenario
 from offjax.problems.spec import Problem
-from offjax.replay.experience import Experience, merge_slots
 from offjax.replay.fidelity import pair_trends, reward_errors, shapes
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
-from offjax.replay.ring import pack
 
 PENALTY = -9.0  # rewards below are those of dropped tasks
 FIDELITY = ("shapes", "pairs", "reward_error", "wrong_penalty")
@@ -51,27 +43,6 @@ def problem_with_gaps(config: PaperAConfig, devices: int, slots: int) -> Any:
     return systems.problem(
         config.system, scenario=scenario, devices=devices, devices_per_cell=devices, fleet=fleet, sharing=alone
     )
-
-
-def collect(problem: Problem, key: jax.Array, slots: int, chances: Sequence[float] | None = None) -> Experience:
-    """Real experiences [slots D] of decisions drawn by ``chances`` of the places, all alike if not given; to be traced.
-
-    Those of a device's last task may be missing: they are invalid.
-    """
-    devices, places = problem.params.devices, len(problem.decisions)
-    world_key, slot_key = jax.random.split(key)
-    logits = jnp.log(jnp.full(places, 1.0 / places) if chances is None else jnp.asarray(chances))
-    state = world.init(world_key, problem.params)
-
-    def step(carry: Any, key: jax.Array) -> tuple[Any, Experience]:
-        state, transitions, seen = carry
-        decision_key, draw_key = jax.random.split(key)
-        decision = jax.random.categorical(decision_key, logits, shape=(devices,)).astype(jnp.int32)
-        state, transitions, experience, seen, _ = move(problem, state, transitions, seen, decision, draw_key)
-        return (state, transitions, seen), experience
-
-    start = (state, no_transitions(devices, len(problem.features)), look(problem, state))
-    return merge_slots(jax.lax.scan(step, start, jax.random.split(slot_key, slots))[1])
 
 
 def generator(config: PaperAConfig, problem: Problem, kind: str) -> Gan | Flow:
@@ -109,19 +80,3 @@ def fidelity(problem: Problem, real: jax.Array, made: jax.Array) -> jax.Array:
     error, wrong = reward_errors(made, made[:, 2 * features + 1], exact, PENALTY)
     trends = jnp.nanmean(pair_trends(columns, real, made)[0])  # a constant column has no correlation
     return jnp.stack([jnp.mean(shapes(columns, real, made)), trends, error, wrong])
-
-
-def real_rows(problem: Problem, key: jax.Array, rows: int, chances: Sequence[float] | None = None) -> np.ndarray:
-    """[rows, 2 F + 3] real experiences in random order, on the host.
-
-    Args:
-        problem: of D devices.
-        key: typed random key.
-        rows: how many.
-        chances: as of :func:`collect`.
-    """
-    slots = -(-rows // problem.params.devices) + 3  # the first tasks have not ended, the last may not
-    collect_key, order_key = jax.random.split(key)
-    found = jax.jit(partial(collect, problem, slots=slots, chances=chances))(collect_key)
-    table = np.asarray(pack(found))[np.asarray(found.valid)]
-    return np.asarray(jax.random.permutation(order_key, table))[:rows]

@@ -15,6 +15,7 @@ import numpy as np
 from offjax.config.paper_a import PaperAConfig
 from offjax.learning import system
 from offjax.learning.cloud import Learner
+from offjax.learning.collect import real_rows
 from offjax.learning.distributed import Distributed
 from offjax.paper_a import arms, systems
 from offjax.paper_a.arms import FIDELITY, GENERATORS, LABELS
@@ -75,21 +76,15 @@ def compute(config: PaperAConfig, arm: str, first: int, seeds: int) -> Result:
     own, chosen = config.learning_curves, settings(config, arm)
     problem = arms.problem_with_gaps(config, own.devices, own.iterations)
     held_out = held_out_rows(config)
-    seed_keys = keys(first, seeds, RUN)
-    lanes = [
-        jnp.repeat(jnp.array([k for k, _ in chosen], jnp.float32), seeds),
-        jnp.repeat(jnp.array([random for _, random in chosen], jnp.float32), seeds),
-        jnp.concatenate([seed_keys] * len(chosen)),
-    ]
-    found = each(partial(lane, config, problem, arm, held_out), LANE, *lanes)
-    return {name: values.reshape(len(chosen), seeds, *values.shape[1:]) for name, values in found.items()}
+    numbers = [(jnp.float32(k), jnp.float32(random)) for k, random in chosen]
+    return dict(each(partial(lane, config, problem, arm, held_out), LANE, numbers, keys(first, seeds, RUN)))
 
 
 def held_out_rows(config: PaperAConfig) -> Experience:
     """Real experiences of another seed's world under random decisions, which nobody learns from."""
     own = config.learning_curves
     problem = arms.problem_with_gaps(config, 64, own.iterations)
-    rows = jnp.asarray(arms.real_rows(problem, keys(config.seed, 1, HELD_OUT)[0], own.held_out))
+    rows = jnp.asarray(real_rows(problem, keys(config.seed, 1, HELD_OUT)[0], own.held_out))
     return unpack(make_ring(1, len(problem.features)), rows, jnp.ones(len(rows), bool))
 
 
@@ -125,16 +120,10 @@ def architecture(config: PaperAConfig, problem: Problem, arm: str, k: Any, rando
 
 
 def lane(
-    config: PaperAConfig,
-    problem: Problem,
-    arm: str,
-    held_out: Experience,
-    k: jax.Array,
-    random: jax.Array,
-    key: jax.Array,
+    config: PaperAConfig, problem: Problem, arm: str, held_out: Experience, numbers: tuple[Any, Any], key: jax.Array
 ) -> dict[str, jax.Array]:
     """One run, to be traced: reward and error of every iteration, held-out error of every period."""
-    own, period = config.learning_curves, config.generators.fit_period
+    own, period, (k, random) = config.learning_curves, config.generators.fit_period, numbers
     made = architecture(config, problem, arm, k, random)
     state = system.init(key, made, problem)
     # Devices do not send in step: their counters start evenly spread over the k tasks.

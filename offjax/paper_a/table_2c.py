@@ -22,6 +22,7 @@ from offjax.evaluation.rollout import Learned, episode
 from offjax.evaluation.statistics import Bounded
 from offjax.learning import cloud
 from offjax.learning.cloud import Learner, LearnerState
+from offjax.learning.collect import real_rows, slots_for
 from offjax.learning.generated import REWARDS, Generated
 from offjax.learning.generated import GeneratedState as Made
 from offjax.paper_a import arms, systems
@@ -97,16 +98,14 @@ def _job(config: PaperAConfig, name: str, cost: float, run: Any) -> Job:
 def make_problem(config: PaperAConfig) -> Any:
     """The world of Fig. 2 with more devices."""
     own = config.table_2c
-    slots = max(own.evaluation_slots, -(-own.real_rows // own.devices) + 3)
+    slots = max(own.evaluation_slots, slots_for(own.real_rows, own.devices))
     return arms.problem_with_gaps(config, own.devices, slots)
 
 
 def tables(config: PaperAConfig, problem: Problem) -> np.ndarray:
     """[seeds, real_rows, 2 F + 3] the whole set of each seed, in random order."""
     own = config.table_2c
-    found = [
-        arms.real_rows(problem, key, own.real_rows, own.behaviour) for key in keys(config.seed, config.seeds, DATA)
-    ]
+    found = [real_rows(problem, key, own.real_rows, own.behaviour) for key in keys(config.seed, config.seeds, DATA)]
     return np.stack(found)
 
 
@@ -126,7 +125,11 @@ def references(config: PaperAConfig) -> Result:
         "myopic": Oracle(jnp.zeros(())),
     }
     judges = keys(config.seed, config.seeds, JUDGE)
-    return {name: each(partial(score, config, problem, policy), LANE, judges) for name, policy in policies.items()}
+
+    def one(policy: Any) -> np.ndarray:
+        return np.asarray(each(lambda _, key: score(config, problem, policy, key), LANE, [0.0], judges)[0])
+
+    return {name: one(policy) for name, policy in policies.items()}
 
 
 def make_learner(config: PaperAConfig, augment: Any, k: Any) -> Learner:
@@ -169,7 +172,8 @@ def compute_plain(config: PaperAConfig, arm: str) -> Result:
     problem = make_problem(config)
     augment = None if arm == "none" else arms.augment(config, problem, arm)
 
-    def lane(k: jax.Array, table: jax.Array, key: jax.Array, judge: jax.Array) -> dict[str, jax.Array]:
+    def lane(k: jax.Array, seed: tuple[jax.Array, ...]) -> dict[str, jax.Array]:
+        table, key, judge = seed
         own = make_learner(config, augment, k)
         begin_key, teach_key = jax.random.split(key)
         state = taught(config, own, filled(own, problem, table, k, begin_key), teach_key)
@@ -191,7 +195,8 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
     fitting = augments[-1]
     assert fitting.reward == "learned"  # it has a regressor beside the generator
 
-    def lane(k: jax.Array, table: jax.Array, key: jax.Array, judge: jax.Array) -> dict[str, jax.Array]:
+    def lane(k: jax.Array, seed: tuple[jax.Array, ...]) -> dict[str, jax.Array]:
+        table, key, judge = seed
         learner = make_learner(config, fitting, k)
         begin_key, fit_key, ask_key, draw_key, teach_key = jax.random.split(key, 5)
         state = filled(learner, problem, table, k, begin_key)
@@ -221,20 +226,9 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
 
 def _over_seeds(config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any) -> Result:
     """``lane`` of every k and seed: leaves [k, seeds, ...]."""
-    seeds, many = config.seeds, len(sparsities)
-    table = jnp.asarray(tables(config, problem))
-    shared = [keys(config.seed, seeds, purpose) for purpose in (RUN, JUDGE)]
-
-    ks = jnp.repeat(jnp.array(sparsities, jnp.float32), seeds)
-    numbers = jnp.tile(jnp.arange(seeds), many)
-    found = each(
-        lambda *own: lane(own[0], table[own[1]], *own[2:]),
-        LANE,
-        ks,
-        numbers,
-        *(jnp.concatenate([own] * many) for own in shared),
-    )
-    return {name: values.reshape(many, seeds, *values.shape[1:]) for name, values in found.items()}
+    own = [keys(config.seed, config.seeds, purpose) for purpose in (RUN, JUDGE)]
+    settings = [jnp.float32(k) for k in sparsities]
+    return dict(each(lane, LANE, settings, (jnp.asarray(tables(config, problem)), *own)))
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn
