@@ -52,6 +52,7 @@ from offjax.config import (
     to_yaml,
 )
 from offjax.config.paper_a import PaperAConfig, SystemConfig
+from offjax.config.paper_a_learning import GapsConfig, GeneratorsConfig, LearningCurvesConfig, TableConfig
 from offjax.config.peers import OWN, PEERS
 from offjax.errors import ConfigError, MachineError
 
@@ -86,6 +87,7 @@ GROUPS += [
     SearchConfig,
 ]
 GROUPS += [*PEERS.values(), *OWN.values(), PaperAConfig, SystemConfig]
+GROUPS += [GapsConfig, GeneratorsConfig, LearningCurvesConfig, TableConfig]
 
 
 def test_defaults_are_a_valid_configuration(write):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from offjax.bench.gan_table import columns
+from offjax.bench import gan_rollouts, gan_table
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
 from offjax.replay.generator import compile_fit, fit, sample
@@ -24,15 +24,19 @@ NEVER_ATOM = 1.0  # share of the rows
 REPEATS = 3
 
 
-def make_generator(arm: str) -> Gan | Flow:
+LAWS: dict[str, Any] = {"known": gan_table, "laas2022": gan_rollouts}
+
+
+def make_generator(arm: str, law: str) -> Gan | Flow:
     """One arm of the benchmark.
 
     Args:
         arm: ``ctgan``, as its authors have it; ``gan``, the same with atoms and differences; ``flow``, without these.
+        law: of the table, a name of :data:`LAWS`.
     """
     if arm == "gan":
-        return Gan(columns())
-    plain = columns(difference=False)
+        return Gan(LAWS[law].columns())
+    plain = LAWS[law].columns(difference=False)
     return Flow(plain) if arm == "flow" else Gan(plain, atom_share=NEVER_ATOM)
 
 
@@ -40,12 +44,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Train an arm and sample it.
 
     Args:
-        job: ``arm``, ``table`` (a file of NumPy), ``steps``, ``seed``, ``rows`` to make and ``out``, a file for them.
+        job: ``arm``, ``law``, ``table`` (a file of NumPy), ``steps``, ``seed``, ``rows`` to make, ``out``, their file.
 
     Returns:
         ``compile_s``; ``seconds`` of training without it; of these, ``codec_s``; ``step_s``; ``rows_per_s``.
     """
-    record, table = make_generator(job["arm"]), jnp.asarray(np.load(job["table"]))
+    record, table = make_generator(job["arm"], job["law"]), jnp.asarray(np.load(job["table"]))
     init_key, fit_key, sample_key = jax.random.split(jax.random.key(job["seed"], impl=GENERATOR), 3)
     state, count = record.init(init_key, len(table)), jnp.int32(len(table))
     start = time.perf_counter()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from offjax.config.fields import Record, Width, positive, real, whole
+from offjax.config.paper_a_learning import GapsConfig, GeneratorsConfig, LearningCurvesConfig, TableConfig
 from offjax.config.plain_errors import Tree, validate
 from offjax.config.yaml_text import read_tree
 from offjax.errors import ConfigError
@@ -211,6 +212,16 @@ class PaperAConfig(Record):
     seeds: int = whole(10, 2, 1_000, "seeds: runs behind each point")
     seed: int = whole(0, 0, 2_000_000_000, "(no unit): the first seed")
     system: SystemConfig = Field(default=SystemConfig(), description="a group of numbers of the system of Fig. 1")
+    gaps: GapsConfig = Field(default=GapsConfig(), description="a group of numbers of the world of learning_curves")
+    generators: GeneratorsConfig = Field(
+        default=GeneratorsConfig(), description="a group of numbers of the generators of experiences"
+    )
+    learning_curves: LearningCurvesConfig = Field(
+        default=LearningCurvesConfig(), description="a group of numbers of Fig. 2 and Fig. 3"
+    )
+    table_2c: TableConfig = Field(
+        default=TableConfig(), description="a group of numbers of the table of fixed sets of experiences"
+    )
     resilience: ResilienceConfig = Field(default=ResilienceConfig(), description="a group of numbers of Fig. 4")
     traffic: TrafficConfig = Field(default=TrafficConfig(), description="a group of numbers of traffic and failures")
     scale: ScaleConfig = Field(default=ScaleConfig(), description="a group of numbers of large fleets")
@@ -223,7 +234,18 @@ class PaperAConfig(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.system.check()
+        self.gaps.check("gaps")
+        self._check_periods()
         return self
+
+    def _check_periods(self) -> None:
+        iterations, period = self.learning_curves.iterations, self.generators.fit_period
+        if iterations % period:
+            text = f"it must be a multiple of generators.fit_period = {period}"
+            raise ConfigError("learning_curves.iterations", iterations, text)
+        if self.learning_curves.arm_capacity < self.system.batch_size:
+            text = f"it must be at least system.batch_size = {self.system.batch_size}: below that it never trains"
+            raise ConfigError("learning_curves.arm_capacity", self.learning_curves.arm_capacity, text)
 
 
 def load_paper_a(path: str | os.PathLike[str], quick: bool = False) -> PaperAConfig:

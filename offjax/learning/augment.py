@@ -1,10 +1,10 @@
-"""Rows for the augmented memory without a trained generator: the controls of every generator's claim.
+"""Rows for the augmented memory without a trained generator: the controls of :mod:`offjax.learning.generated`.
 
 ``Relabel`` is exact: real states, all decisions, the problem's own reward. ``Noise`` is a copy with Gaussian noise. A
 control without any extra row is ``Learner(augment=None)``, thinned by the devices' SF or, with SF = 1, full.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +23,16 @@ class Relabel:
     depend on the decision where tasks come whatever the device does.
     """
 
+    fits: ClassVar[bool] = False
+
     problem: Any
     """Has ``denormalise(observation)`` and ``rewards(observation)``, as laas2022 has."""
 
     def __post_init__(self) -> None:
         """Refuse a problem without a closed form with a ConfigError."""
-        if not hasattr(self.problem, "rewards"):
-            raise ConfigError("relabel", self.problem.name, "a problem with a reward in closed form: laas2022")
+        require_closed_form("relabel", self.problem)
 
-    def init(self, key: jax.Array, features: int) -> Any:
+    def init(self, key: jax.Array, features: int, capacity: int) -> Any:
         """Nothing to learn."""
         return ()
 
@@ -40,7 +41,7 @@ class Relabel:
     ) -> tuple[Any, jax.Array, jax.Array]:
         """[(A - 1) B] rows, see :class:`offjax.replay.memory.Augment`."""
         features, places = len(self.problem.features), len(self.problem.decisions)
-        rewards = self.problem.rewards(self.problem.denormalise(rows[:, :features]))
+        rewards = exact_rewards(self.problem, rows)
         taken = rows[:, 2 * features].astype(jnp.int32)
         others = (taken[:, None] + jnp.arange(1, places)[None, :]) % places
         made = jnp.repeat(rows[:, None], places - 1, axis=1)
@@ -50,9 +51,23 @@ class Relabel:
         return state, made, jnp.ones(made.shape[0], bool)
 
 
+def require_closed_form(field: str, problem: Any) -> None:
+    """Raise ConfigError unless the problem can say what every decision earns."""
+    if not hasattr(problem, "rewards"):
+        raise ConfigError(field, getattr(problem, "name", None), "a problem with a reward in closed form: laas2022")
+
+
+def exact_rewards(problem: Any, rows: jax.Array) -> jax.Array:
+    """[B, A] the problem's own reward of every decision in the states of ``rows`` [B, 2 F + 3]."""
+    observation: jax.Array = problem.denormalise(rows[:, : len(problem.features)])
+    return jnp.asarray(problem.rewards(observation))
+
+
 @struct.dataclass
 class Noise:
     """Copies of each row with Gaussian noise on states and reward; decisions and terminations stay."""
+
+    fits: ClassVar[bool] = False
 
     copies: int = struct.field(pytree_node=False, default=1)
     """Rows made of each."""
@@ -63,7 +78,7 @@ class Noise:
         """Refuse no copies with a ConfigError."""
         require_positive("copies", self.copies)
 
-    def init(self, key: jax.Array, features: int) -> Any:
+    def init(self, key: jax.Array, features: int, capacity: int) -> Any:
         """Nothing to learn."""
         return ()
 

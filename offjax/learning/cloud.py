@@ -12,7 +12,7 @@ from flax import struct
 from offjax.agents.common import Scalar, choose, require_positive
 from offjax.agents.specs import Specs
 from offjax.errors import ConfigError
-from offjax.replay.experience import Experience
+from offjax.replay.experience import Experience, is_finite
 from offjax.replay.memory import Memory, make_memory, recall, recall_mixed, remember, remember_rows
 from offjax.replay.ring import pack
 
@@ -36,19 +36,26 @@ class Learner:
     """Of the rows of a batch from the ARM; negative: as they come, which is the algorithm's own way."""
     age_limit: Scalar = jnp.inf
     """Iterations after which a generated row is not learnt from any more."""
+    learning_starts: Scalar = 0
+    """Iterations before the first training, in which experiences are only stored; algorithm 1 has none."""
     brm_capacity: int = struct.field(pytree_node=False, default=10_000)
     """Experiences that the basic replay memory holds."""
     arm_capacity: int = struct.field(pytree_node=False, default=50_000)
     """Experiences that the augmented replay memory holds."""
     iterations: int = struct.field(pytree_node=False, default=1)
     """Passes through lines 9 to 25 in one slot ("continuously")."""
+    fit_period: int = struct.field(pytree_node=False, default=100)
+    """Slots from one fit of the generator to the next, where it has anything to fit (guess: algorithm 1 calls it in
+    every iteration and does not say when it learns)."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that contradict each other with a ConfigError."""
-        for field in ("brm_capacity", "arm_capacity", "iterations"):
+        for field in ("brm_capacity", "arm_capacity", "iterations", "fit_period"):
             require_positive(field, getattr(self, field))
         require_count("weights_period", self.weights_period)
         if not self.agent.replays:
+            if self.augment is not None:
+                raise ConfigError("augment", self.agent.name, "an agent that replays: others learn from what has come")
             return
         if self.agent.n_steps > 1:
             raise ConfigError("n_steps", self.agent.n_steps, "1: experiences reach the cloud one by one, with gaps")
@@ -70,6 +77,7 @@ class LearnerState(struct.PyTreeNode):
     trainings: jax.Array  # [] int32 t, since the last transfer of the weights
     iteration: jax.Array  # [] int32
     sent: jax.Array  # [] int32 transfers of the weights so far
+    spoilt: jax.Array  # [] int32 rows, sent or generated, that were refused because a number in them is not finite
 
 
 def require_count(field: str, value: Any) -> None:
@@ -93,11 +101,14 @@ def begin(learner: Learner, key: jax.Array, specs: Specs, rows: int) -> LearnerS
         learnt=agent.init(agent_key, specs),
         brm=make_memory("brm_capacity", learner.brm_capacity, features) if agent.replays else None,
         arm=make_memory("arm_capacity", learner.arm_capacity, features) if agent.replays else None,
-        generator=None if learner.augment is None else learner.augment.init(generator_key, features),
+        generator=None
+        if learner.augment is None
+        else learner.augment.init(generator_key, features, learner.brm_capacity),
         rollout=blank((agent.rollout_slots, rows), features) if agent.sequential else None,
         trainings=zero,
         iteration=zero,
         sent=zero,
+        spoilt=zero,
     )
 
 
@@ -127,7 +138,7 @@ def weights_bits(agent: Any, specs: Specs) -> int:
 def work(
     learner: Learner, state: LearnerState, come: Experience, works: jax.Array, key: jax.Array
 ) -> tuple[LearnerState, jax.Array, dict[str, jax.Array]]:
-    """What the agent does in one slot: lines 9 to 25, ``iterations`` times.
+    """What the agent does in one slot: lines 9 to 25, ``iterations`` times. Rows that are not finite are refused.
 
     Args:
         learner: the record.
@@ -139,6 +150,9 @@ def work(
     Returns:
         the state, whether the weights go to the access point [] bool, and metrics.
     """
+    finite = is_finite(come)
+    state = state.replace(spoilt=state.spoilt + jnp.sum(come.valid & ~finite, dtype=jnp.int32))
+    come = come.replace(valid=come.valid & finite)
     if not learner.agent.replays:
         return _learn_at_once(learner, state, come, works, key)
     assert state.brm is not None
@@ -156,6 +170,14 @@ def work(
     return state, jnp.any(sends), jax.tree.map(jnp.mean, metrics)
 
 
+def refitted(learner: Learner, state: LearnerState, works: jax.Array, key: jax.Array) -> LearnerState:
+    """The generator fitted to what the BRM holds now, if the cloud ``works`` [] bool."""
+    brm = state.brm
+    assert brm is not None
+    generator = learner.augment.refit(state.generator, brm.table, brm.size, key)
+    return state.replace(generator=choose(works, generator, state.generator))
+
+
 def augmented(learner: Learner, state: LearnerState, works: jax.Array, key: jax.Array) -> LearnerState:
     """Lines 11 to 14: a batch of the BRM, and what the generator makes of it, into the ARM."""
     brm, arm = state.brm, state.arm
@@ -169,8 +191,10 @@ def augmented(learner: Learner, state: LearnerState, works: jax.Array, key: jax.
     if learner.augment is None:
         return state.replace(arm=arm)
     generator, rows, valid = learner.augment.generate(state.generator, brm.table, brm.size, pack(batch), generate_key)
-    arm = remember_rows(arm, rows, valid & there, state.iteration, generated=True)
-    return state.replace(arm=arm, generator=choose(there, generator, state.generator))
+    finite, valid = jnp.all(jnp.isfinite(rows), axis=1), valid & there
+    arm = remember_rows(arm, rows, valid & finite, state.iteration, generated=True)
+    spoilt = state.spoilt + jnp.sum(valid & ~finite, dtype=jnp.int32)
+    return state.replace(arm=arm, generator=choose(there, generator, state.generator), spoilt=spoilt)
 
 
 def trained(
@@ -183,7 +207,7 @@ def trained(
     batch = recall_mixed(
         arm, draw_key, learner.agent.batch_size, learner.generated_share, learner.age_limit, state.iteration
     )
-    ready = (arm.size >= learner.agent.batch_size) & works  # 15
+    ready = (arm.size >= learner.agent.batch_size) & (state.iteration >= learner.learning_starts) & works  # 15
     batch = batch.replace(valid=batch.valid & ready)
     return _update(learner, state, batch, update_key)
 

@@ -22,13 +22,14 @@ from offjax.learning.messages import Mail, Moved, Tally
 from offjax.learning.train import answered, look
 from offjax.learning.transitions import Transitions, no_transitions
 from offjax.problems.spec import Problem
-from offjax.replay.experience import Experience
+from offjax.replay.experience import Experience, merge_slots
 from offjax.typed_jit import typed_jit
 from offjax.workload.arrivals import exponential
 from offjax.world import per_device, remaining
 from offjax.world.links import downlink, uplink
 
 RESOURCES = ("arrival", "send")
+FIT = 0x4649_5400  # what the key of a fit is folded with
 
 
 @struct.dataclass
@@ -136,6 +137,7 @@ class Report(struct.PyTreeNode):
     applied: jax.Array  # [] devices that took other weights
     trained: jax.Array  # [] share of iterations in which the agent trained
     td_error: jax.Array  # [] mean size, 0 without training
+    spoilt: jax.Array  # [] rows, sent or generated, that the agent refused: a number in them was not finite
 
 
 # ----------------------------------------------------------------------------------------------- program
@@ -177,19 +179,41 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
 
 @typed_jit(static_argnames=("slots",), donate_argnames=("state",))
 def run(architecture: Architecture, problem: Problem, state: SystemState, slots: int) -> tuple[SystemState, Report]:
-    """Some slots of the system.
+    """Some slots of the system; a generator is fitted before the first of every ``fit_period``.
+
+    The fit is no part of a slot: side by side in a ``vmap``, a fit that only some slots need would be paid in all.
 
     Args:
         architecture: its numbers are traced.
         problem: its numbers are traced.
         state: donated.
-        slots: static.
+        slots: static; with a generator whole periods.
 
     Returns:
         the state to go on from, and a report with leaves [slots, ...].
+
+    Raises:
+        ConfigError: slots that are no whole number of periods.
     """
-    problem = architecture.within(problem)
-    return jax.lax.scan(lambda carry, _: slot(architecture, problem, carry), state, length=slots)
+    problem, learner = architecture.within(problem), architecture.learner
+
+    def some(state: SystemState, length: int) -> tuple[SystemState, Report]:
+        return jax.lax.scan(lambda carry, _: slot(architecture, problem, carry), state, length=length)
+
+    if learner.augment is None or not learner.augment.fits:
+        return some(state, slots)
+    if slots % learner.fit_period:
+        raise ConfigError("slots", slots, f"whole periods of fit_period = {learner.fit_period}")
+
+    def period(state: SystemState, _: None) -> tuple[SystemState, Report]:
+        # The key of the slots stays as it is: with and without a generator, a seed's world is the same.
+        fit_key = jax.random.fold_in(state.key, FIT)
+        works = learner_up(state.world, problem.params)
+        state = state.replace(learner=cloud.refitted(learner, state.learner, works, fit_key))
+        return some(state, learner.fit_period)
+
+    state, report = jax.lax.scan(period, state, length=slots // learner.fit_period)
+    return state, merge_slots(report)
 
 
 def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tuple[SystemState, Report]:
@@ -224,7 +248,7 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     )
     state, applied = architecture.take(state, down, gone_down)
     state, refused = send(architecture, problem, state, experience.replace(next_observation=view), due, chance)
-    works = learner_up(before, params)
+    works, before_learning = learner_up(before, params), state.learner.spoilt
     learner, sends, metrics = cloud.work(architecture.learner, state.learner, come, works, learn_key)
     state, weights, withheld = architecture.broadcast(problem, state.replace(learner=learner), sends, chance)
     report = Report(
@@ -244,6 +268,7 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
         applied=applied,
         trained=metrics["trained"],
         td_error=metrics["td_error"],
+        spoilt=learner.spoilt - before_learning,
     )
     return state, report
 

@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import jax
+
 from offjax.config import config_hash
 from offjax.config.paper_a import PaperAConfig, load_paper_a
 from offjax.paper_a.claims import Claim, write_claims
@@ -14,7 +16,16 @@ from offjax.runs.folder import cannot_write
 from offjax.runs.progress import ProgressReport
 
 CONFIG, STORE, QUICK_STORE = Path("configs/paper_a.yaml"), Path("runs/paper_a"), Path("runs/paper_a_quick")
-EXPERIMENTS: tuple[str, ...] = ("architecture", "resilience", "traffic", "scale", "optimum", "algorithms")
+EXPERIMENTS: tuple[str, ...] = (
+    "architecture",
+    "learning_curves",
+    "table_2c",
+    "resilience",
+    "traffic",
+    "scale",
+    "optimum",
+    "algorithms",
+)
 
 
 class Experiment(Protocol):
@@ -73,7 +84,9 @@ def compute(store: Store, jobs: Sequence[Job], redo: bool = False) -> None:
     minutes = estimate(store, jobs) / 60
     print(f"{len(missing)} of {len(jobs)} jobs are missing: about {minutes:.0f} min", file=sys.stderr, flush=True)
     with ProgressReport("figures paper-a", len(jobs), len(jobs) - len(missing)) as progress:
-        for job in missing:
+        for before, job in zip([None, *missing], missing, strict=False):
+            if before is not None and before.experiment != job.experiment:
+                jax.clear_caches()  # each program maps memory, and a process may have only so many maps
             store.do(job)
             progress.advance(0, f"{job.experiment}: {job.name}")
 

@@ -28,6 +28,12 @@ class Experience(struct.PyTreeNode):
 Rows = TypeVar("Rows")
 
 
+def is_finite(batch: Experience) -> jax.Array:
+    """[B] bool, rows of ``batch`` in which every number is finite; nothing can be learnt from the others."""
+    seen = jnp.isfinite(batch.observation) & jnp.isfinite(batch.next_observation)
+    return jnp.all(seen, axis=-1) & jnp.isfinite(batch.reward)
+
+
 def merge_slots(rollout: Rows) -> Rows:
     """[T, B, ...] to [T B, ...]: the rows of some slots as one batch."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)

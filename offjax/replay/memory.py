@@ -1,10 +1,10 @@
 """The two memories of algorithm 1 of paper A: basic (BRM), of what devices have sent, and augmented (ARM).
 
 A memory is a ring whose rows carry two more columns: whether a generator made the row, and the iteration in which it
-was stored. A generator is anything with the two methods of :class:`Augment`: rows in, rows out.
+was stored. A generator is anything with the methods of :class:`Augment`: rows in, rows out.
 """
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -56,8 +56,20 @@ class Memory(struct.PyTreeNode):
 class Augment(Protocol):
     """What makes experiences out of experiences; a pytree whose structure is static."""
 
-    def init(self, key: jax.Array, features: int) -> Any:
-        """The state of a fresh generator for observations of length ``features``; a pytree, saved with the learner."""
+    fits: ClassVar[bool]
+    """Does it learn from the basic memory?"""
+
+    def init(self, key: jax.Array, features: int, capacity: int) -> Any:
+        """The state of a fresh generator; a pytree, saved with the learner.
+
+        Args:
+            key: typed random key.
+            features: F of an observation.
+            capacity: of the basic memory.
+        """
+
+    def refit(self, state: Any, table: jax.Array, size: jax.Array, key: jax.Array) -> Any:
+        """The state after a fit to the basic memory, see :meth:`generate`; called only of one that ``fits``."""
 
     def generate(
         self, state: Any, table: jax.Array, size: jax.Array, rows: jax.Array, key: jax.Array
@@ -66,7 +78,7 @@ class Augment(Protocol):
 
         Args:
             state: its own.
-            table: [capacity, 2 F + 3] the basic memory, to fit to.
+            table: [capacity, 2 F + 3] the basic memory.
             size: [] int32, how many of its rows are filled.
             rows: [B, 2 F + 3] the batch that algorithm 1 puts in.
             key: typed random key.

@@ -154,6 +154,21 @@ def test_without_the_cloud(key, gone):
     assert report.refused[:, End.NO_DECISION].sum() == (SLOTS // TAU) * DEVICES, "all but the first, and the next one"
 
 
+def test_broadcasts_are_withheld_while_devices_hold_all_versions(key):
+    """A slow way down: most transfers find no row, cost no message, and nobody stops deciding."""
+    problem = _problem()
+    architecture = Distributed(_learner(weights_period=1), links=Links(loop_latency=30.0))
+    _, report = _go(key, architecture, problem)
+    withheld, broadcasts = report.withheld.sum(), report.broadcasts.sum()
+    assert broadcasts == report.trained.sum() > 0.8 * SLOTS
+    assert 0.5 * broadcasts < withheld < broadcasts
+    assert report.weights.sent.sum() == (broadcasts - withheld) * DEVICES
+    assert report.applied.sum() > 0
+    assert report.decisions.sum() == SLOTS // TAU * DEVICES
+    network = architecture.weights_bits(problem) // 8
+    assert architecture.traffic(problem, report)["weights_wire"] == (broadcasts - withheld) * network * CELLS
+
+
 def test_one_link_to_the_cloud_is_enough(key):
     """The redundant link: learning and answers go on as before."""
     for architecture in (Distributed(_learner()), _central()):
