@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax.config.paper_a import PaperAConfig
+from offjax.evaluation.statistics import Bounded
 from offjax.learning import system
 from offjax.learning.cloud import Learner
 from offjax.learning.collect import real_rows
@@ -30,6 +31,7 @@ from offjax.replay.ring import make_ring, unpack
 NAME = "learning_curves"
 RUN, HELD_OUT = 11, 12  # purposes of keys
 LANE = 400  # devices that a lane counts as: it is mostly learning, and ten lanes are enough for a CPU's cache
+POINTS = 300  # of a curve that are drawn
 SMOOTH = 0.05  # of the iterations: window of what is drawn and of when 90 % are reached
 
 Numbers = dict[str, np.ndarray]
@@ -200,6 +202,12 @@ def smooth(config: PaperAConfig, curves: np.ndarray) -> np.ndarray:
     return (total[..., window:] - total[..., :-window]) / window
 
 
+def _some(x: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every so many points of curves [..., points] over ``x`` [points], the last among them: enough for a figure."""
+    step = max(len(x) // POINTS, 1)
+    return x[::-step][::-1], curves[..., ::-step][..., ::-1]
+
+
 def _draw_rewards(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any) -> None:
     """Fig. 2: an axis for each arm, cumulative sums above, the reward of an iteration below."""
     ks = config.learning_curves.sparsities
@@ -209,13 +217,11 @@ def _draw_rewards(config: PaperAConfig, found: Mapping[str, Numbers], folder: An
         lines = [("real data", "black", found["real"]["reward"][0]), ("random", "0.6", found["random"]["reward"][0])]
         lines += [(f"1/{k}", f"C{place}", found[arm]["reward"][place]) for place, k in enumerate(ks)]
         for name, colour, reward in lines:
-            sums, running = np.cumsum(reward, axis=-1), smooth(config, reward)
-            first = reward.shape[-1] - running.shape[-1] + 1
-            places = np.arange(1, reward.shape[-1] + 1)
-            band = draw_band(axes[0, column], places, sums, name, color=colour)
-            draw_band(axes[1, column], np.arange(first, first + running.shape[-1]), running, name, color=colour)
-            for place in range(len(places) - 1, -1, -max(len(places) // 50, 1)):
-                rows.append([arm, name, int(places[place]), *(float(part[place]) for part in band)])
+            running, places = smooth(config, reward), np.arange(1, reward.shape[-1] + 1)
+            x, sums = _some(places, np.cumsum(reward, axis=-1))
+            band = draw_band(axes[0, column], x, sums, name, color=colour)
+            draw_band(axes[1, column], *_some(places[-running.shape[-1] :], running), name, color=colour)
+            rows += [[arm, name, *row] for row in _table_of(x, band)]
         axes[0, column].set_title(label, fontsize=9)
         axes[1, column].set_xlabel("iteration")
         for axis in axes[:, column]:
@@ -227,6 +233,12 @@ def _draw_rewards(config: PaperAConfig, found: Mapping[str, Numbers], folder: An
     figure.suptitle(f"Fig. 2: reward while learning; {text}")
     save(figure, folder, "fig2")
     write_table(folder, "fig2", ["arm", "data", "iteration", "sum", "low", "high"], rows)
+
+
+def _table_of(x: np.ndarray, band: Bounded) -> list[list[Any]]:
+    """[iteration, value, low, high] of about fifty points of a band."""
+    places = range(len(x) - 1, -1, -max(len(x) // 50, 1))
+    return [[int(x[place]), *(float(part[place]) for part in band)] for place in reversed(places)]
 
 
 def _draw_scores(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any) -> None:
@@ -270,9 +282,9 @@ def _draw_errors(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any
             (axes[0, 0], np.arange(start, own.iterations + 1), training, "batch"),
             (axes[0, 1], periods, held_out, "held out"),
         ):
-            band = draw_band(axis, x, curves, name, color=colour)
-            for index in range(len(x) - 1, -1, -max(len(x) // 50, 1)):
-                rows.append([kind, name, int(x[index]), *(float(part[index]) for part in band)])
+            shown = _some(x, curves)
+            band = draw_band(axis, *shown, name, color=colour)
+            rows += [[kind, name, *row] for row in _table_of(shown[0], band)]
     for axis, title in zip(axes[0], ("batches that are learnt from", "held-out real experiences"), strict=True):
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("iteration")
@@ -368,7 +380,8 @@ def _claim_of_speed(config: PaperAConfig, found: Mapping[str, Numbers]) -> Claim
     sooner = [k for k, band in zip(config.learning_curves.sparsities, delays, strict=True) if float(band.high) < 0]
     mean = mean_over_seeds((gan - real[None]).mean(axis=0))
     text = (
-        f"real data take {real.mean():.0f} iterations to a score of {config.learning_curves.converged_score:g}; "
+        f"real data take {real.mean():.0f} iterations to a score of {config.learning_curves.converged_score:g} (a run "
+        f"that never gets there counts all); "
         f"the GAN takes longer beyond the interval at {sum(later)} of {len(later)} k"
         + (f", and less at k = {', '.join(map(str, sooner))}" if sooner else "")
     )
