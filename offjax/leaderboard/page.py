@@ -167,4 +167,4 @@ def _draw_setting(axis: Any, name: str, own: Mapping[str, Any]) -> None:
     axis.axhline(GOAL, color="0.2", ls=":", lw=1)
     axis.set_xticks(range(len(agents)), agents)
     axis.set_ylabel("score")
-    axis.set_title(f"{name}\ndashed: best fixed rule {rule:.2f}; dotted: {GOAL:g} of {own['reference']}", fontsize=9)
+    axis.set_title(f"{name}\nbest fixed rule {rule:.2f} (- -), {GOAL:g} of {own['reference']} (· ·)", fontsize=9)
