@@ -163,8 +163,8 @@ def _draw_setting(axis: Any, name: str, own: Mapping[str, Any]) -> None:
         axis.vlines(place + 0.2, middle["low"], middle["high"], color=f"C{place}", lw=2)
         axis.plot(place + 0.2, middle["value"], "_", ms=12, color=f"C{place}")
     rule = own["rows"]["best_fixed_rule"]["score"]["mean"]
-    axis.axhline(rule, color="0.5", ls="--", lw=1, label=f"best fixed rule {rule:.2f}")
-    axis.axhline(GOAL, color="0.2", ls=":", lw=1, label=f"{GOAL:g} of {own['reference']}")
+    axis.axhline(rule, color="0.5", ls="--", lw=1)
+    axis.axhline(GOAL, color="0.2", ls=":", lw=1)
     axis.set_xticks(range(len(agents)), agents)
-    axis.set(title=name, ylabel="score")
-    axis.legend(fontsize=7, loc="lower right")
+    axis.set_ylabel("score")
+    axis.set_title(f"{name}\nbest fixed rule {rule:.2f} (- -), {GOAL:g} of {own['reference']} (· ·)", fontsize=9)
