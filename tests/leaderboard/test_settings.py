@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import pytest
 from flax import struct
 
-from offjax import building, pipeline
+from offjax import building
 from offjax.baselines.lookahead import couples
 from offjax.config import load_config
 from offjax.config.yaml_text import parse_yaml
 from offjax.evaluation import setting as settings
+from offjax.learning.keys import Purpose, keys_of
 
 FOLDER = Path(__file__).parents[2] / "configs/leaderboard"
 PROBLEMS = ("nieto2024", "laas2022")
@@ -86,7 +87,7 @@ def test_no_fixed_rule_is_good_and_what_is_observed_is_enough(name, row):
     """In three worlds: the best fixed rule scores at most 0.8, a rule that sees the observation alone 0.95."""
     config = load_config(FOLDER / f"{name}_{row}.yaml", SMALL)
     problem = building.build_problem(config, config.problem.scenarios[0], config.evaluation.devices)
-    keys = pipeline._keys(config.evaluation.seed, config.evaluation.seeds, pipeline.Purpose.EVALUATE)
+    keys = keys_of(config.evaluation.seed, config.evaluation.seeds, Purpose.EVALUATE)
     results = settings.evaluate(problem, keys, config.problem.slots, own={"sees": RULES[name]})
     score = {policy: float(values.mean()) for policy, values in settings.scores(results).items()}
     print({policy: round(score[policy], 4) for policy in ("best_fixed_rule", "sees")})
