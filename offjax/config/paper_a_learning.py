@@ -106,6 +106,7 @@ class TableConfig(Record):
     updates: int = whole(2500, 1, 10_000_000, "updates: of every policy")
     gan_steps: int = whole(600, 1, 1_000_000, "steps: of the GAN's only fit")
     flow_steps: int = whole(1500, 1, 1_000_000, "steps: of the flow's only fit")
+    head_steps: int = whole(2000, 1, 1_000_000, "steps: of the regressor of the learned reward")
     pool: int = whole(5000, 1, 1_000_000, "rows: made of a fitted generator")
     evaluation_slots: int = whole(
         200, 1, 1_000_000, "slots: of the held-out world, the same for all policies of a seed"

@@ -23,7 +23,7 @@ from offjax.evaluation.statistics import Bounded
 from offjax.learning import cloud
 from offjax.learning.cloud import Learner, LearnerState
 from offjax.learning.collect import real_rows, slots_for
-from offjax.learning.generated import REWARDS, Generated
+from offjax.learning.generated import REWARDS, Generated, RewardHead
 from offjax.learning.generated import GeneratedState as Made
 from offjax.paper_a import arms, systems
 from offjax.paper_a.arms import FIDELITY
@@ -189,7 +189,14 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
     """``score`` [k, seeds, options] of a generator, which is fitted once for all of its options."""
     problem, own, chosen = make_problem(config), config.table_2c, config.generators
     steps = own.gan_steps if kind == "gan" else own.flow_steps
-    options: dict[str, Any] = {"steps": steps, "pool": own.pool, "rows": chosen.rows, "least_rows": chosen.least_rows}
+    head = RewardHead(steps=own.head_steps)
+    options: dict[str, Any] = {
+        "head": head,
+        "steps": steps,
+        "pool": own.pool,
+        "rows": chosen.rows,
+        "least_rows": chosen.least_rows,
+    }
     record = arms.generator(config, problem, kind)
     augments = [Generated(record, problem, reward=r, decisions=d, **options) for r, d in OPTIONS]
     fitting = augments[-1]
