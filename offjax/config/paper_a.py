@@ -121,6 +121,91 @@ class ResilienceConfig(Record):
         return self
 
 
+class TrafficConfig(Record):
+    """What travels, and what happens when links and servers fail while the system learns."""
+
+    slots: int = whole(1_000, 20, 10_000_000, "slots: of a run, with a task of every device in each")
+    sending_periods: Counts = Field(
+        default=(1, 2, 5, 10, 20, 50), description="a rising list of whole numbers: SF, the tasks for one experience"
+    )
+    weights_periods: Counts = Field(
+        default=(1, 2, 5, 10, 20, 50, 100, 200),
+        description="a rising list of whole numbers: T, the trainings for one transfer of the weights",
+    )
+    failure_start: int = whole(500, 1, 10_000_000, "slots: before something fails")
+    failure_slots: int = whole(200, 1, 10_000_000, "slots: that one link or both are down")
+    epsilon_final: float = real(0.02, 0.0, 1.0, "(probability): random decisions after the decay (a guess)")
+    window: int = whole(20, 1, 10_000, "slots: over which a reward is averaged")
+    recovered: float = real(0.9, 0.0, 1.0, "(score): of the best that can be reached, from which a system has adapted")
+    quick_slots: int = whole(50, 1, 10_000_000, "slots: within which an adaptation is called quick (a guess)")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.failure_start + self.failure_slots + self.window > self.slots:
+            text = f"it must leave room for failure_slots and window in slots = {self.slots}"
+            raise ConfigError("traffic.failure_start", self.failure_start, text)
+        for name in ("sending_periods", "weights_periods"):
+            longest = getattr(self, name)[-1]
+            if longest > self.slots:
+                raise ConfigError(f"traffic.{name}", longest, f"at most slots = {self.slots}: else none is ever sent")
+        return self
+
+
+class ScaleConfig(Record):
+    """Fleets of growing size."""
+
+    devices: Counts = Field(
+        default=(10, 100, 1_000, 10_000, 100_000, 1_000_000),
+        description="a rising list of whole numbers of devices, 10 for each access point",
+    )
+    device_slots: int = whole(2_000_000, 1, 10**12, "(device-slots): of a run, at least slots_least slots")
+    slots_least: int = whole(6, 2, 10_000, "slots: at least")
+    slots_most: int = whole(200, 2, 1_000_000, "slots: at most")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for devices in self.devices:
+            if devices % 10:
+                raise ConfigError("scale.devices", devices, "a multiple of 10, the devices of an access point")
+        if self.slots_least > self.slots_most:
+            raise ConfigError("scale.slots_least", self.slots_least, f"at most slots_most = {self.slots_most}")
+        return self
+
+
+class OptimumConfig(Record):
+    """Learned decisions beside the exact optimum of the cell, where devices share the air and the edge server."""
+
+    cells: Counts = Field(default=(4, 20), description="a rising list of whole numbers: devices of a cell")
+    devices: int = whole(20, 1, 100_000, "devices: of the fleet, a multiple of each")
+    slots: int = whole(1_500, 10, 10_000_000, "slots: of training")
+    states: int = whole(30, 2, 10_000, "states: held out, in which every device has a task")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for cell in self.cells:
+            if self.devices % cell:
+                raise ConfigError("optimum.cells", cell, f"a divisor of optimum.devices = {self.devices}")
+        return self
+
+
+class AlgorithmsConfig(Record):
+    """Other algorithms in the architecture of the paper."""
+
+    slots: int = whole(1_500, 20, 10_000_000, "slots: of a run, with a task of every device in each")
+    agents: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="a group: name -> agent (ddqn, ac, a2c, ppo) and fields of its record"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, fields in self.agents.items():
+            if not isinstance(fields.get("agent"), str):
+                raise ConfigError(
+                    f"algorithms.agents.{name}", fields, "a group with the key agent: ddqn, ac, a2c or ppo"
+                )
+        return self
+
+
 class PaperAConfig(Record):
     """Everything about the experiments on paper A."""
 
@@ -138,6 +223,10 @@ class PaperAConfig(Record):
         default=TableConfig(), description="a group of numbers of the table of fixed sets of experiences"
     )
     resilience: ResilienceConfig = Field(default=ResilienceConfig(), description="a group of numbers of Fig. 4")
+    traffic: TrafficConfig = Field(default=TrafficConfig(), description="a group of numbers of traffic and failures")
+    scale: ScaleConfig = Field(default=ScaleConfig(), description="a group of numbers of large fleets")
+    optimum: OptimumConfig = Field(default=OptimumConfig(), description="a group of numbers of the exact optimum")
+    algorithms: AlgorithmsConfig = Field(default=AlgorithmsConfig(), description="a group: other algorithms")
     quick: dict[str, Any] = Field(
         default_factory=dict, description="a group of keys of this file that --quick has other values for"
     )

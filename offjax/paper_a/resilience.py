@@ -34,7 +34,6 @@ from offjax.world import End
 from offjax.world.records import DROPS
 
 CELL = 20
-BATTERY = 1e9  # J: what is shown is what loops and failures do, not empty batteries
 UNITS = 40e6  # unit/s of a device; in the setting constant, of every server too
 FAR = (2**29, 2**29 + 1)  # a span of slots that no run reaches
 KINDS = {"loop": "both links SAP–cloud", "cloud": "the cloud server", "link": "the radio link"}
@@ -83,7 +82,7 @@ def make_problem(config: PaperAConfig, setting: str, scenario: Scenario, devices
         scenario,
         devices=devices,
         devices_per_cell=CELL,
-        fleet=[Device(f=UNITS, battery=BATTERY)],
+        fleet=[Device(f=UNITS, battery=systems.BATTERY)],
         arrivals=arrivals,
         slot_duration=slot,
         buffer=0,
@@ -342,21 +341,22 @@ def table(config: PaperAConfig, results: Mapping[str, Result]) -> list[list[Any]
     for fleet in config.resilience.fleets:
         for setting in fleet.settings:
             for name in ARCHITECTURES:
-                found = results[name_of(fleet, setting, name)]
-                for index, case in enumerate(cases(fleet)):
-                    head = [fleet.devices, setting, name, case.kind or "latency", case.failure or case.latency]
-                    rows += [head + tail for tail in _causes(found, index, fleet.devices)]
+                head = [fleet.devices, setting, name]
+                rows += [head + row for row in _causes(results[name_of(fleet, setting, name)], fleet)]
     return rows
 
 
-def _causes(found: Result, index: int, devices: int) -> list[list[Any]]:
-    counts = {end.name.lower(): found["ends"][index, :, end] for end in DROPS}
-    everything = found["ends"][index][:, list(DROPS)].sum(axis=1)
-    counts = {"all": everything} | {name: own for name, own in counts.items() if own.any()}
+def _causes(found: Result, fleet: FleetConfig) -> list[list[Any]]:
+    counts = np.concatenate([dropped(found)[..., None], found["ends"][..., list(DROPS)]], axis=-1)  # [M, S, 1 + causes]
+    band = mean_over_seeds(np.moveaxis(counts / found["arrived"][..., None], 1, 0))
+    names = ["all", *(end.name.lower() for end in DROPS)]
     rows = []
-    for name, own in counts.items():
-        band = mean_over_seeds(own / found["arrived"][index])
-        rows.append([name, float(band.value), *interval(band), float(own.mean()) / devices])
+    for index, case in enumerate(cases(fleet)):
+        for column, name in enumerate(names):
+            if name == "all" or counts[index, :, column].any():
+                told = [float(part[index, column]) for part in band]
+                each = float(counts[index, :, column].mean()) / fleet.devices
+                rows.append([case.kind or "latency", case.failure or case.latency, name, *told, each])
     return rows
 
 
@@ -371,6 +371,8 @@ def _stack(axis: Any, x: np.ndarray, shares: np.ndarray) -> None:
         )
     total = shares[..., list(DROPS)].sum(axis=-1).T
     draw_band(axis, x, total, "all causes, 95 %", color="k", marker="o", ms=3)
+    if not causes:
+        axis.text(0.5, 0.25, "no task is dropped, for any cause", ha="center", transform=axis.transAxes, fontsize=9)
 
 
 def _log_axis(axis: Any, least: float) -> None:
@@ -413,6 +415,9 @@ def _draw_failures(config: PaperAConfig, fleet: FleetConfig, results: Mapping[st
             start = count + column * len(x)
             _stack(axis, x, found["ends"][start : start + len(x)] / fleet.devices)
             axis.set_xscale("log")
+            axis.set_xticks(x, [f"{length:g}" for length in x])
+            axis.set_xticks([], minor=True)
+            axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
             axis.set_title(f"{name}: {text} gone once", fontsize=9)
             axis.legend(fontsize=7, loc="upper left")

@@ -14,7 +14,16 @@ from offjax.runs.folder import cannot_write
 from offjax.runs.progress import ProgressReport
 
 CONFIG, STORE, QUICK_STORE = Path("configs/paper_a.yaml"), Path("runs/paper_a"), Path("runs/paper_a_quick")
-EXPERIMENTS: tuple[str, ...] = ("architecture", "resilience", "learning_curves", "table_2c")
+EXPERIMENTS: tuple[str, ...] = (
+    "architecture",
+    "resilience",
+    "traffic",
+    "scale",
+    "optimum",
+    "algorithms",
+    "learning_curves",
+    "table_2c",
+)
 
 
 class Experiment(Protocol):

@@ -15,6 +15,8 @@ from offjax.learning.system import Architecture, Report
 from offjax.problems import laas2022
 from offjax.problems.spec import Problem
 
+BATTERY = 1e9  # J: experiments last longer than the problem's 4000 J, and are about other things
+
 
 def ddqn(config: SystemConfig, **changes: Any) -> Any:
     """The agent of the configuration, with some fields of its record changed."""
@@ -54,7 +56,11 @@ def centralised(config: SystemConfig, own: Learner | None = None, **changes: Any
 
 def problem(config: SystemConfig, **changes: Any) -> Any:
     """The problem of the paper for the fleet of the configuration; ``changes`` as of ``laas2022.make``."""
-    fields: dict[str, Any] = {"devices": config.devices, "devices_per_cell": config.devices_per_cell}
+    fields: dict[str, Any] = {
+        "devices": config.devices,
+        "devices_per_cell": config.devices_per_cell,
+        "fleet": [laas2022.Device(battery=BATTERY)],
+    }
     return laas2022.make(**(fields | changes))
 
 

@@ -84,7 +84,18 @@ def test_claims_follow_the_counts():
     assert not resilience.claim_46(FLEET, {"distributed": undecided, "centralised": undecided}).holds
 
 
-def test_the_table_and_the_figures(tmp_path):
+def test_the_table_has_every_cause_that_occurred():
+    config = CONFIG.model_copy(update={"resilience": CONFIG.resilience.model_copy(update={"fleets": (FLEET,)})})
+    own = _result({End.IN_TIME: 500, End.NO_DECISION: 90, End.LINK_LOST: 10})
+    rows = resilience.table(config, {job.name: own for job in resilience.jobs(config)})
+    assert len(rows) == 3 * 2 * len(resilience.cases(FLEET)) * 3
+    assert rows[0][:6] == [20, "constant", "centralised", "latency", 0.0, "all"]
+    np.testing.assert_allclose(rows[0][6:], [1 / 6, 1 / 6, 1 / 6, 5])
+    assert {row[5] for row in rows} == {"all", "no_decision", "link_lost"}
+
+
+@pytest.mark.slow
+def test_the_figures(tmp_path):
     config = CONFIG.model_copy(update={"resilience": CONFIG.resilience.model_copy(update={"fleets": (FLEET,)})})
     own = _result({End.IN_TIME: 500, End.NO_DECISION: 90, End.LINK_LOST: 10}) | {"base": np.asarray(0.02)}
     results = {job.name: own for job in resilience.jobs(config)}
@@ -92,7 +103,6 @@ def test_the_table_and_the_figures(tmp_path):
     assert [claim.claim for claim in claims] == [44, 45, 46]
     assert not any(claim.holds for claim in claims)
     lines = (tmp_path / "fig4.csv").read_text().splitlines()
-    assert len(lines) == 1 + len(results) * len(resilience.cases(FLEET)) * 3
     assert "20,constant,centralised,latency,0,all,0.166667,0.166667,0.166667,5" in lines
     for name in ("fig4", "fig4_failures", "fig4_devices"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
