@@ -351,7 +351,7 @@ def _write_fidelity(config: PaperAConfig, results: Mapping[str, Result], folder:
             )
             rows.append([kind, k, *numbers])
     biases = [f"bias of the learned reward, {name}" for name in ("local", "edge", "cloud")]
-    write_table(folder, f"{NAME}_fidelity", ["generator", "k", *FIDELITY, *biases], rows)
+    write_table(folder, "table_2c_fidelity", ["generator", "k", *FIDELITY, *biases], rows)
 
 
 def _claim(config: PaperAConfig, gains: Mapping[tuple[str, int], Bounded | None]) -> Claim:
