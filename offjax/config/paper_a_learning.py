@@ -48,7 +48,7 @@ class GeneratorsConfig(Record):
     fit_period: int = whole(150, 1, 1_000_000, "iterations: from one fit to the next")
     pool: int = whole(1000, 1, 1_000_000, "rows: made after a fit; iterations take theirs from it")
     rows: int = whole(64, 1, 1_000_000, "rows: of it that go into the augmented memory in an iteration")
-    least_rows: int = whole(60, 1, 1_000_000, "experiences: that a fit needs; with fewer, batches are all real")
+    least_rows: int = whole(20, 1, 1_000_000, "experiences: that a fit needs; with fewer, batches are all real")
     noise: float = real(0.1, 0.0, 100.0, "(deviations): of the control that copies experiences with Gaussian noise")
 
     @model_validator(mode="after")

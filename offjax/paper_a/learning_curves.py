@@ -164,7 +164,8 @@ def lane(
         brm, generated = state.learner.brm, state.learner.generator
         assert brm is not None
         places = jnp.arange(config.generators.pool) % jnp.maximum(brm.size, 1)
-        found["fidelity"] = arms.fidelity(problem, brm.table[places], generated.pool)
+        likeness = arms.fidelity(problem, brm.table[places], generated.pool)
+        found["fidelity"] = jnp.where(generated.fits > 0, likeness, jnp.nan)  # nothing was made without a fit
         found["fits"] = generated.fits.astype(jnp.float32)
     return found
 

@@ -38,7 +38,7 @@ from offjax.world import State
 
 NAME = "table_2c"
 DATA, RUN, JUDGE = 21, 22, 23  # purposes of keys
-LANE = 800  # devices that a lane counts as, see members.together
+LANE, ALONE = 800, 4000  # devices that a lane counts as, without and with a generator: see learning_curves
 PLAIN = ("none", "noise", "relabel")
 MADE = ("gan", "flow")
 LAWS = ("policy", "uniform")
@@ -228,14 +228,14 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
         more = {"fidelity": arms.fidelity(problem, real, rows[0]), "bias": made.head.bias}
         return jax.vmap(one)(rows, usable) | more
 
-    return _over_seeds(config, problem, own.generator_sparsities, lane)
+    return _over_seeds(config, problem, own.generator_sparsities, lane, ALONE)
 
 
-def _over_seeds(config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any) -> Result:
+def _over_seeds(config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any, size: int = LANE) -> Result:
     """``lane`` of every k and seed: leaves [k, seeds, ...]."""
     own = [keys(config.seed, config.seeds, purpose) for purpose in (RUN, JUDGE)]
     settings = [jnp.float32(k) for k in sparsities]
-    return dict(each(lane, LANE, settings, (jnp.asarray(tables(config, problem)), *own)))
+    return dict(each(lane, size, settings, (jnp.asarray(tables(config, problem)), *own)))
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn
