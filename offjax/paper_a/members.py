@@ -9,7 +9,7 @@ import numpy as np
 
 from offjax.typed_jit import typed_jit
 
-TOGETHER = {"cpu": 4_000, "gpu": 2_000_000, "tpu": 2_000_000}
+TOGETHER = {"cpu": 400, "gpu": 2_000_000, "tpu": 2_000_000}
 """Devices that are stepped side by side: on a CPU what stays in its cache, elsewhere what fits the memory."""
 
 

@@ -141,7 +141,7 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> l
             value = float(band.value)
             error = [[value - low], [high - value]] if cost.size > 1 else None
             axis.bar(place, value, yerr=error, capsize=4, color=f"C{place}")
-            axis.annotate(f"{value:.3f}", (place, value), ha="center", va="bottom", fontsize=8)
+            axis.annotate(f"{value:.3f}", (place, np.fmax(value, high)), ha="center", va="bottom", fontsize=8)
             rows.append([cell, name, value, low, high])
         own = mean_over_seeds(score(found))
         axis.set_xticks(range(len(bars)), list(bars.values()), rotation=20, fontsize=8)
