@@ -30,8 +30,8 @@ from offjax.replay.ring import make_ring, unpack
 
 NAME = "learning_curves"
 RUN, HELD_OUT = 11, 12  # purposes of keys
-LANE = 400  # devices that a lane counts as: it is mostly learning, and ten lanes are enough for a CPU's cache
-ALONE = 4000  # the same with a generator: on a CPU one after the other, as products of single matrices are quicker
+LANE = 40  # devices that a lane counts as: it is mostly learning, and ten lanes are enough for a CPU's cache
+ALONE = 400  # the same with a generator: on a CPU one after the other, as products of single matrices are quicker
 POINTS = 300  # of a curve that are drawn
 SMOOTH = 0.05  # of the iterations: window of what is drawn and of when 90 % are reached
 

@@ -38,7 +38,7 @@ from offjax.world import State
 
 NAME = "table_2c"
 DATA, RUN, JUDGE = 21, 22, 23  # purposes of keys
-LANE, ALONE = 800, 4000  # devices that a lane counts as, without and with a generator: see learning_curves
+LANE, ALONE = 80, 400  # devices that a lane counts as, without and with a generator: see learning_curves
 PLAIN = ("none", "noise", "relabel")
 MADE = ("gan", "flow")
 LAWS = ("policy", "uniform")
@@ -231,7 +231,9 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
     return _over_seeds(config, problem, own.generator_sparsities, lane, ALONE)
 
 
-def _over_seeds(config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any, size: int = LANE) -> Result:
+def _over_seeds(
+    config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any, size: int = LANE
+) -> Result:
     """``lane`` of every k and seed: leaves [k, seeds, ...]."""
     own = [keys(config.seed, config.seeds, purpose) for purpose in (RUN, JUDGE)]
     settings = [jnp.float32(k) for k in sparsities]
