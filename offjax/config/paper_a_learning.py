@@ -43,12 +43,12 @@ class GeneratorsConfig(Record):
 
     gan_batch: int = whole(200, 10, 100_000, "rows: of a step of the GAN, a multiple of 10 (CTGAN has 500)")
     flow_batch: int = whole(256, 1, 100_000, "rows: of a step of the flow")
-    gan_steps: int = whole(40, 1, 1_000_000, "steps: of a fit of the GAN, which goes on from the one before")
-    flow_steps: int = whole(40, 1, 1_000_000, "steps: of a fit of the flow, which goes on from the one before")
-    fit_period: int = whole(100, 1, 1_000_000, "iterations: from one fit to the next")
+    gan_steps: int = whole(30, 1, 1_000_000, "steps: of a fit of the GAN, which goes on from the one before")
+    flow_steps: int = whole(60, 1, 1_000_000, "steps: of a fit of the flow, which goes on from the one before")
+    fit_period: int = whole(150, 1, 1_000_000, "iterations: from one fit to the next")
     pool: int = whole(1000, 1, 1_000_000, "rows: made after a fit; iterations take theirs from it")
     rows: int = whole(64, 1, 1_000_000, "rows: of it that go into the augmented memory in an iteration")
-    least_rows: int = whole(60, 1, 1_000_000, "experiences: that a fit needs; with fewer, batches are all real")
+    least_rows: int = whole(20, 1, 1_000_000, "experiences: that a fit needs; with fewer, batches are all real")
     noise: float = real(0.1, 0.0, 100.0, "(deviations): of the control that copies experiences with Gaussian noise")
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class LearningCurvesConfig(Record):
     )
     gamma: float = real(0.9, 0.0, 1.0, "(per decision): the discount")
     reward_scale: float = positive(0.5, 1e6, "(per reward): what the agent multiplies rewards by")
-    brm_capacity: int = whole(4096, 1, 100_000_000, "experiences: of the basic memory; it holds all of a run")
+    brm_capacity: int = whole(2048, 1, 100_000_000, "experiences: of the basic memory; it holds all of a run for k > 1")
     arm_capacity: int = whole(8192, 1, 100_000_000, "experiences: of the augmented memory")
     seeds_per_job: int = whole(5, 1, 1_000, "seeds: of an arm with a generator that are one job")
     converged_score: float = real(
@@ -106,6 +106,7 @@ class TableConfig(Record):
     updates: int = whole(2500, 1, 10_000_000, "updates: of every policy")
     gan_steps: int = whole(600, 1, 1_000_000, "steps: of the GAN's only fit")
     flow_steps: int = whole(1500, 1, 1_000_000, "steps: of the flow's only fit")
+    head_steps: int = whole(2000, 1, 1_000_000, "steps: of the regressor of the learned reward")
     pool: int = whole(5000, 1, 1_000_000, "rows: made of a fitted generator")
     evaluation_slots: int = whole(
         200, 1, 1_000_000, "slots: of the held-out world, the same for all policies of a seed"

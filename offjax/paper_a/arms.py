@@ -17,6 +17,7 @@ from offjax.replay.fidelity import pair_trends, reward_errors, shapes
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
 
+MARKED = ("reward",)  # columns whose commonest value a flow has as a condition: that of a lost task
 PENALTY = -9.0  # rewards below are those of dropped tasks
 FIDELITY = ("shapes", "pairs", "reward_error", "wrong_penalty")
 
@@ -48,7 +49,7 @@ def problem_with_gaps(config: PaperAConfig, devices: int, slots: int) -> Any:
 def generator(config: PaperAConfig, problem: Problem, kind: str) -> Gan | Flow:
     """The record of a ``gan`` or a ``flow`` for the memories of a problem."""
     columns, own = columns_of(problem), config.generators
-    return Gan(columns, batch_size=own.gan_batch) if kind == "gan" else Flow(columns, batch_size=own.flow_batch)
+    return Gan(columns, batch_size=own.gan_batch) if kind == "gan" else Flow(columns, MARKED, batch_size=own.flow_batch)
 
 
 def augment(config: PaperAConfig, problem: Problem, arm: str) -> Any:

@@ -18,13 +18,13 @@ from offjax.runs.progress import ProgressReport
 CONFIG, STORE, QUICK_STORE = Path("configs/paper_a.yaml"), Path("runs/paper_a"), Path("runs/paper_a_quick")
 EXPERIMENTS: tuple[str, ...] = (
     "architecture",
-    "learning_curves",
-    "table_2c",
     "resilience",
     "traffic",
     "scale",
     "optimum",
     "algorithms",
+    "learning_curves",
+    "table_2c",
 )
 
 

@@ -23,7 +23,7 @@ from offjax.evaluation.statistics import Bounded
 from offjax.learning import cloud
 from offjax.learning.cloud import Learner, LearnerState
 from offjax.learning.collect import real_rows, slots_for
-from offjax.learning.generated import REWARDS, Generated
+from offjax.learning.generated import REWARDS, Generated, RewardHead
 from offjax.learning.generated import GeneratedState as Made
 from offjax.paper_a import arms, systems
 from offjax.paper_a.arms import FIDELITY
@@ -38,7 +38,7 @@ from offjax.world import State
 
 NAME = "table_2c"
 DATA, RUN, JUDGE = 21, 22, 23  # purposes of keys
-LANE = 800  # devices that a lane counts as, see members.together
+LANE, ALONE = 80, 400  # devices that a lane counts as, without and with a generator: see learning_curves
 PLAIN = ("none", "noise", "relabel")
 MADE = ("gan", "flow")
 LAWS = ("policy", "uniform")
@@ -189,7 +189,14 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
     """``score`` [k, seeds, options] of a generator, which is fitted once for all of its options."""
     problem, own, chosen = make_problem(config), config.table_2c, config.generators
     steps = own.gan_steps if kind == "gan" else own.flow_steps
-    options: dict[str, Any] = {"steps": steps, "pool": own.pool, "rows": chosen.rows, "least_rows": chosen.least_rows}
+    head = RewardHead(steps=own.head_steps)
+    options: dict[str, Any] = {
+        "head": head,
+        "steps": steps,
+        "pool": own.pool,
+        "rows": chosen.rows,
+        "least_rows": chosen.least_rows,
+    }
     record = arms.generator(config, problem, kind)
     augments = [Generated(record, problem, reward=r, decisions=d, **options) for r, d in OPTIONS]
     fitting = augments[-1]
@@ -221,14 +228,16 @@ def compute_made(config: PaperAConfig, kind: str) -> Result:
         more = {"fidelity": arms.fidelity(problem, real, rows[0]), "bias": made.head.bias}
         return jax.vmap(one)(rows, usable) | more
 
-    return _over_seeds(config, problem, own.generator_sparsities, lane)
+    return _over_seeds(config, problem, own.generator_sparsities, lane, ALONE)
 
 
-def _over_seeds(config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any) -> Result:
+def _over_seeds(
+    config: PaperAConfig, problem: Problem, sparsities: tuple[int, ...], lane: Any, size: int = LANE
+) -> Result:
     """``lane`` of every k and seed: leaves [k, seeds, ...]."""
     own = [keys(config.seed, config.seeds, purpose) for purpose in (RUN, JUDGE)]
     settings = [jnp.float32(k) for k in sparsities]
-    return dict(each(lane, LANE, settings, (jnp.asarray(tables(config, problem)), *own)))
+    return dict(each(lane, size, settings, (jnp.asarray(tables(config, problem)), *own)))
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn
@@ -344,7 +353,7 @@ def _write_fidelity(config: PaperAConfig, results: Mapping[str, Result], folder:
             )
             rows.append([kind, k, *numbers])
     biases = [f"bias of the learned reward, {name}" for name in ("local", "edge", "cloud")]
-    write_table(folder, f"{NAME}_fidelity", ["generator", "k", *FIDELITY, *biases], rows)
+    write_table(folder, "table_2c_fidelity", ["generator", "k", *FIDELITY, *biases], rows)
 
 
 def _claim(config: PaperAConfig, gains: Mapping[tuple[str, int], Bounded | None]) -> Claim:

@@ -6,7 +6,7 @@ their difference to another column where one is named: s' - s is nearer to what 
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -163,7 +163,7 @@ def _is_difference(columns: Columns) -> jax.Array:
     return jnp.array([index in taken for index in range(len(columns.continuous))])
 
 
-def one_hot(columns: Columns, discrete: jax.Array) -> jax.Array:
+def one_hot(categories: Sequence[int], discrete: jax.Array) -> jax.Array:
     """[N, sum of all categories] of discrete columns [N, D], side by side."""
-    parts = [jax.nn.one_hot(discrete[:, index], count) for index, count in enumerate(columns.categories)]
+    parts = [jax.nn.one_hot(discrete[:, index], count) for index, count in enumerate(categories)]
     return jnp.concatenate(parts, axis=1)

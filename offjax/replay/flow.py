@@ -3,23 +3,29 @@
 Liu et al. 2023 (rectified flow), Lipman et al. 2023 (flow matching): a network learns the velocity x - z on the line
 from noise z to a row x, and a row is made by following it from noise (Heun). The continuous columns are Gaussian
 ranks (:mod:`offjax.replay.quantile`), so noise and rows have the same marginals. Discrete columns are not generated:
-they are drawn from those of the table, and everything else is made to fit them.
+they are drawn from those of the table, and everything else is made to fit them. Whether a marked column has its
+commonest value (is a reward the penalty?) is such a discrete column, too: a jump that no smooth velocity makes.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from flax import struct
 
-from offjax.replay import quantile
+from offjax.errors import ConfigError
+from offjax.replay import mixture, quantile
 from offjax.replay.codec import Columns, merge, one_hot, split
 from offjax.replay.conditions import log_weights, require_frequency
 from offjax.replay.generator import train_steps
 from offjax.replay.quantile import Quantiles
 
+MARK_SHARE = 0.01  # of the rows that have a value for it to be a mark
 WAVES = 16  # frequencies that tell the network the time
 
 
@@ -47,6 +53,8 @@ class FlowState(struct.PyTreeNode):
     """Everything that a flow needs to be trained on or sampled; save it whole."""
 
     quantiles: Quantiles
+    marks: jax.Array  # [M] commonest value of each marked column
+    is_mark: jax.Array  # [M] bool, is it common enough to be one?
     counts: jax.Array  # [product of all categories] int32, rows of each combination of discrete values
     params: Any
     averaged: Any  # their exponential mean, by which rows are made
@@ -67,6 +75,7 @@ class Flow(struct.PyTreeNode):
     """The record of a flow. Numbers are leaves; columns and sizes are static."""
 
     columns: Columns = struct.field(pytree_node=False)
+    marked: tuple[str, ...] = struct.field(pytree_node=False, default=())  # continuous columns, no differences
     learning_rate: float | jax.Array = 1e-3  # at the start of a fit; it falls to 0 along a cosine
     average: float | jax.Array = 0.999  # decay of the mean of the parameters
     max_norm: float | jax.Array = 1.0  # of a gradient
@@ -85,13 +94,19 @@ class Flow(struct.PyTreeNode):
             capacity: rows of its tables, n_valid and others; a state keeps its table's values in order.
 
         Raises:
-            ConfigError: an unknown frequency.
+            ConfigError: an unknown frequency, or a marked column that is none, or discrete, or a difference.
         """
         require_frequency(self.sample_frequency)
-        columns, categories = len(self.columns.continuous), sum(self.columns.categories)
+        plain = [own.name for own in self.columns.of if not own.categories and own.minus is None]
+        for name in self.marked:
+            if name not in plain:
+                raise ConfigError("marked", name, f"of {', '.join(plain)}")
+        columns, categories = len(self.columns.continuous), sum(self.categories)
         params = self._network.init(key, jnp.zeros((1, columns)), jnp.zeros(1), jnp.zeros((1, categories)))
         return FlowState(
             quantiles=quantile.no_quantiles(columns, capacity),
+            marks=jnp.zeros(len(self.marked)),
+            is_mark=jnp.zeros(len(self.marked), bool),
             counts=jnp.zeros(self._combinations, jnp.int32),
             params=params,
             averaged=jax.tree.map(jnp.copy, params),
@@ -114,11 +129,19 @@ class Flow(struct.PyTreeNode):
         """The encoding fitted to a table, and the table in it."""
         valid = jnp.arange(table.shape[0]) < n_valid
         values, discrete = split(self.columns, jnp.where(valid[:, None], table, 0.0))
-        quantiles = quantile.fit(values, valid)
-        combination = jnp.where(valid, _number(self.columns, discrete), self._combinations)
+        rank_key, noise_key = jax.random.split(key)
+        marks, is_mark = self._find_marks(values, valid)
+        flags = (values[:, self._marked] == marks[None]) & is_mark[None]
+        ranked = jnp.ones(values.shape, bool).at[:, self._marked].set(~flags)
+        quantiles = quantile.fit(values, valid[:, None] & ranked)
+        # A value that the condition says is noise to the velocity, as it will be when a row is made.
+        noise = jax.random.normal(noise_key, values.shape)
+        normal = jnp.where(ranked, quantile.encode(quantiles, values, rank_key), noise)
+        discrete = jnp.concatenate([discrete, flags.astype(jnp.int32)], axis=1)
+        combination = jnp.where(valid, _number(self.categories, discrete), self._combinations)
         counts = jnp.bincount(combination, length=self._combinations + 1)[:-1].astype(jnp.int32)
-        encoded = Encoded(quantile.encode(quantiles, values, key), one_hot(self.columns, discrete), n_valid)
-        return state.replace(quantiles=quantiles, counts=counts), encoded
+        encoded = Encoded(normal, one_hot(self.categories, discrete), n_valid)
+        return state.replace(quantiles=quantiles, marks=marks, is_mark=is_mark, counts=counts), encoded
 
     def step(self, state: FlowState, encoded: Encoded, key: jax.Array, rate: jax.Array) -> FlowState:
         """One step against the loss of a batch of rows, drawn with replacement."""
@@ -161,14 +184,16 @@ class Flow(struct.PyTreeNode):
         if decisions is not None:
             logits = self._of_decision(state)[decisions]
         logits = jnp.broadcast_to(logits, (n, self._combinations))
-        discrete = _values(self.columns, jax.random.categorical(condition_key, logits))
+        discrete = _values(self.categories, jax.random.categorical(condition_key, logits))
         filled = jnp.pad(discrete, ((0, batches * self.sample_size - n), (0, 0)))
         parts = filled.reshape(batches, self.sample_size, -1)
 
         def batch(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
             key, own = inputs
-            normal = self.follow(state, key, one_hot(self.columns, own))
-            return merge(self.columns, quantile.decode(state.quantiles, normal), own)
+            values = quantile.decode(state.quantiles, self.follow(state, key, one_hot(self.categories, own)))
+            plain = len(self.columns.categories)
+            kept = jnp.where(own[:, plain:] == 1, state.marks[None], values[:, self._marked])
+            return merge(self.columns, values.at[:, self._marked].set(kept), own[:, :plain])
 
         rows = jax.lax.map(batch, (jax.random.split(noise_key, batches), parts))
         return rows.reshape(batches * self.sample_size, -1)[:n]
@@ -190,11 +215,27 @@ class Flow(struct.PyTreeNode):
         return jax.lax.scan(step, noise, jnp.arange(self.solver_steps) * length)[0]
 
     @property
+    def categories(self) -> tuple[int, ...]:
+        """Of each column of the condition: the discrete ones, then whether each marked one has its value."""
+        return (*self.columns.categories, *(2,) * len(self.marked))
+
+    @property
+    def _marked(self) -> np.ndarray:
+        """[M] numbers of the marked columns among the continuous ones."""
+        names = [self.columns.of[place].name for place in self.columns.continuous]
+        return np.array([names.index(name) for name in self.marked], np.int32)
+
+    def _find_marks(self, values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The commonest values [M] of the marked columns, and whether each is an atom [M] bool."""
+        if not self.marked:
+            return jnp.zeros(0), jnp.zeros(0, bool)
+        find = jax.vmap(lambda own: mixture.find_atoms(own, valid, MARK_SHARE, 1), in_axes=1)
+        marks, is_mark = find(values[:, self._marked])
+        return marks[:, 0], is_mark[:, 0].astype(bool)  # strongly typed, as that of a fresh state is
+
+    @property
     def _combinations(self) -> int:
-        total = 1
-        for count in self.columns.categories:
-            total *= count
-        return total
+        return math.prod(self.categories)
 
     @property
     def _network(self) -> Velocity:
@@ -219,14 +260,14 @@ class Flow(struct.PyTreeNode):
 _ADAM = optax.scale_by_adam()
 
 
-def _number(columns: Columns, discrete: jax.Array) -> jax.Array:
+def _number(categories: Sequence[int], discrete: jax.Array) -> jax.Array:
     """[N] the number of the combination of discrete values [N, D]; the decision is the leading digit."""
     number = jnp.zeros(discrete.shape[0], jnp.int32)
-    for index, count in enumerate(columns.categories):
+    for index, count in enumerate(categories):
         number = number * count + discrete[:, index]
     return number
 
 
-def _values(columns: Columns, number: jax.Array) -> jax.Array:
+def _values(categories: Sequence[int], number: jax.Array) -> jax.Array:
     """The way back of :func:`_number`: [N, D] int32."""
-    return jnp.stack(jnp.unravel_index(number, columns.categories), axis=1).astype(jnp.int32)
+    return jnp.stack(jnp.unravel_index(number, tuple(categories)), axis=1).astype(jnp.int32)

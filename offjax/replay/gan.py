@@ -315,7 +315,7 @@ class Gan(struct.PyTreeNode):
         """[B, outputs] of real rows, as :meth:`_activated` is of generated ones."""
         slots = jax.nn.one_hot(encoded.slots[rows], self.modes + self.atoms)
         shown = jnp.concatenate([encoded.scalars[rows][..., None], slots], axis=-1)
-        discrete = one_hot(self.columns, encoded.discrete[rows])
+        discrete = one_hot(self.columns.categories, encoded.discrete[rows])
         return jnp.concatenate([shown.reshape(shown.shape[0], -1), discrete], axis=1)
 
     def _pack(self, rows: jax.Array) -> jax.Array:

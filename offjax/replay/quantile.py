@@ -14,40 +14,39 @@ class Quantiles(struct.PyTreeNode):
     """The values of C columns in order."""
 
     ordered: jax.Array  # [C, capacity] unit of the column, the first ``count`` of each count; inf after them
-    count: jax.Array  # [] int32
+    count: jax.Array  # [C] int32
 
 
 def no_quantiles(columns: int, capacity: int) -> Quantiles:
     """Quantiles that were not fitted yet, of static sizes."""
-    return Quantiles(jnp.full((columns, capacity), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32))
+    return Quantiles(jnp.full((columns, capacity), jnp.inf, jnp.float32), jnp.zeros(columns, jnp.int32))
 
 
 def fit(values: jax.Array, valid: jax.Array) -> Quantiles:
-    """The quantiles of ``values`` [capacity, C], of which the rows ``valid`` [capacity] count."""
-    ordered = jnp.sort(jnp.where(valid[None], values.T, jnp.inf), axis=1)
-    return Quantiles(ordered, jnp.sum(valid, dtype=jnp.int32))
+    """The quantiles of ``values`` [capacity, C], of which those ``valid`` [capacity, C] count."""
+    ordered = jnp.sort(jnp.where(valid, values, jnp.inf).T, axis=1)
+    return Quantiles(ordered, jnp.sum(valid, axis=0, dtype=jnp.int32))
 
 
 def encode(quantiles: Quantiles, values: jax.Array, key: jax.Array) -> jax.Array:
     """Standard normal values [N, C] of ``values`` [N, C]."""
 
-    def column(ordered: jax.Array, given: jax.Array, share: jax.Array) -> jax.Array:
+    def column(ordered: jax.Array, count: jax.Array, given: jax.Array, share: jax.Array) -> jax.Array:
         first = jnp.searchsorted(ordered, given, side="left", method="sort")
         ties = jnp.searchsorted(ordered, given, side="right", method="sort") - first
         within = jnp.minimum(jnp.floor(share * ties), jnp.maximum(ties - 1, 0))
-        return jnp.minimum(first + within, quantiles.count - 1.0)
+        return (jnp.minimum(first + within, count - 1.0) + 0.5) / count
 
     shares = jax.random.uniform(key, values.T.shape)
-    ranks = jax.vmap(column)(quantiles.ordered, values.T, shares)
-    return ndtri((ranks + 0.5) / quantiles.count).T
+    return ndtri(jax.vmap(column)(quantiles.ordered, quantiles.count, values.T, shares)).T
 
 
 def decode(quantiles: Quantiles, normal: jax.Array) -> jax.Array:
     """Values [N, C] of standard normal ones [N, C]; between a value of several rows and another, the nearer."""
-    last = jnp.maximum(quantiles.count - 1, 0)
 
-    def column(ordered: jax.Array, given: jax.Array) -> jax.Array:
-        place = jnp.clip(ndtr(given) * quantiles.count - 0.5, 0.0, last)
+    def column(ordered: jax.Array, count: jax.Array, given: jax.Array) -> jax.Array:
+        last = jnp.maximum(count - 1, 0)
+        place = jnp.clip(ndtr(given) * count - 0.5, 0.0, last)
         below = jnp.floor(place).astype(jnp.int32)
         above = jnp.minimum(below + 1, last)
         tied = _tied(ordered, below, last) | _tied(ordered, above, last)
@@ -55,7 +54,7 @@ def decode(quantiles: Quantiles, normal: jax.Array) -> jax.Array:
         part = jnp.where(tied, jnp.round(part), part)
         return jnp.where(part >= 1.0, ordered[above], ordered[below] + part * (ordered[above] - ordered[below]))
 
-    return jax.vmap(column, in_axes=(0, 1), out_axes=1)(quantiles.ordered, normal)
+    return jax.vmap(column, in_axes=(0, 0, 1), out_axes=1)(quantiles.ordered, quantiles.count, normal)
 
 
 def _tied(ordered: jax.Array, place: jax.Array, last: jax.Array) -> jax.Array:

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from offjax.bench import gan_table
+from offjax.bench import gan_rollouts, gan_table
 from offjax.bench.gan import Bench, time_to_quality
 from offjax.replay.codec import check_table
 
@@ -58,3 +58,15 @@ def test_ratios_above_one_are_ours():
     bench.add("step", 10.0, "ms", 30.0)
     bench.add("sampling", 300.0, "rows/s", 100.0)
     assert [row["ratio"] for row in bench.rows] == [3.0, 3.0]
+
+
+@pytest.mark.ci
+def test_rollouts_have_the_rewards_of_the_problem(key):
+    """All but the few tasks that outlast their slot; lost ones are in it, and every feature changes."""
+    table = np.array(jax.jit(gan_rollouts.draw_table, static_argnames="rows")(key, rows=2000))
+    check_table(gan_rollouts.columns(), table, 2000, 2000)
+    exact = np.array(jax.jit(gan_rollouts.exact_reward)(table))
+    reward = table[:, gan_rollouts.REWARD]
+    assert np.mean(np.abs(exact - reward) < 0.01) > 0.95
+    assert 0.05 < np.mean(reward == -10.0) < 0.2
+    assert (table.std(axis=0) > 0.1).all()

@@ -29,7 +29,7 @@ def _numbers(levels, rng, generated=False, updates=1400.0, delay=0):
     found = {
         "reward": reward,
         "td_error": np.broadcast_to(0.5 + fall, reward.shape),
-        "held_out": np.broadcast_to(0.5 + fall[::100], (*shape, periods)),
+        "held_out": np.broadcast_to(0.5 + fall[:: CONFIG.generators.fit_period], (*shape, periods)),
         "updates": np.full(shape, updates),
     }
     return found | ({"fidelity": np.full((*shape, len(FIDELITY)), 0.9)} if generated else {})
@@ -138,7 +138,7 @@ def test_the_table_says_what_helps(tmp_path, monkeypatch, gan, holds):
         ({"gaps": {"edge_down_slots": 20}}, r"gaps\.edge_down_slots: 20 .* below gaps\.edge_period_slots = 20"),
         (
             {"learning_curves": {"iterations": 1550}},
-            r"learning_curves\.iterations: 1550 .* multiple of generators\.fit_period = 100",
+            r"learning_curves\.iterations: 1550 .* multiple of generators\.fit_period = 150",
         ),
         ({"learning_curves": {"arm_capacity": 63}}, r"learning_curves\.arm_capacity: 63 .*batch_size = 64"),
     ],

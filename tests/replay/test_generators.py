@@ -30,7 +30,9 @@ SHARES = (0.7, 0.25, 0.05)
 STEPS = 200
 # Rates for so few steps; those of the papers are the defaults.
 GAN = Gan(COLUMNS, learning_rate=2e-3, batch_size=40, pac=4, latent=8, width=32)
-FLOW = Flow(COLUMNS, learning_rate=3e-3, batch_size=64, width=32, blocks=2, solver_steps=6, sample_size=128)
+FLOW = Flow(
+    COLUMNS, ("reward",), learning_rate=3e-3, batch_size=64, width=32, blocks=2, solver_steps=6, sample_size=128
+)
 GENERATORS = {"gan": GAN, "flow": FLOW}
 
 
@@ -175,6 +177,15 @@ def test_a_flow_learns_what_follows_from_a_decision(trained, table, key):
     for decision in (0, 1):
         own = [np.median(part[(part[:, 1] == decision) & (part[:, 2] > -4.0), 2]) for part in (real, rows)]
         assert own[0] == pytest.approx(own[1], abs=0.3)
+
+
+def test_a_mark_is_a_condition(trained, table, key):
+    """A fifth of the rows have the penalty: so have those that are made, and none comes near without being it."""
+    rewards = np.array(sample(FLOW, trained["flow"], key, 300)[:, 2])
+    assert np.mean(rewards == -5.0) == pytest.approx(np.mean(np.array(table)[:N_VALID, 2] == -5.0), abs=0.08)
+    assert rewards[rewards != -5.0].min() > -3.0
+    with pytest.raises(ConfigError, match="marked: 'next_s' is not allowed; of s, reward"):
+        Flow(COLUMNS, ("next_s",)).init(key, CAPACITY)
 
 
 def test_a_flow_draws_decisions_by_its_law(trained, table, key):
