@@ -158,7 +158,7 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
     problem = architecture.within(problem)
     params = problem.params
     cloud_server(params)
-    world_key, learner_key, chance_key, run_key = jax.random.split(key, 4)
+    world_key, learner_key, chance_key, run_key = start_keys(key)
     features, devices, places = len(problem.features), params.devices, architecture.links.places
     state = world.init(world_key, params)
     specs = Specs(features, len(problem.decisions))
@@ -175,6 +175,16 @@ def init(key: jax.Array, architecture: Architecture, problem: Problem) -> System
         chance=jax.random.uniform(chance_key, (len(Chance), devices)),
         key=run_key,
     )
+
+
+def start_keys(key: jax.Array) -> jax.Array:
+    """[4] of the world, the learner, the first messages, and the run: from the key of :func:`init`."""
+    return jax.random.split(key, 4)
+
+
+def slot_keys(key: jax.Array) -> jax.Array:
+    """[5] of a slot's decisions, messages, world and learner, and of the run from then on."""
+    return jax.random.split(key, 5)
 
 
 @typed_jit(static_argnames=("slots",), donate_argnames=("state",))
@@ -222,7 +232,7 @@ def slot(architecture: Architecture, problem: Problem, state: SystemState) -> tu
     Messages go on before the world, over its links of this slot; what they bring counts from the next decision on.
     """
     params = problem.params
-    act_key, chance_key, world_key, learn_key, key = jax.random.split(state.key, 5)
+    act_key, chance_key, world_key, learn_key, key = slot_keys(state.key)
     chance = state.chance
     answer, asking, requests, behind = architecture.answer(problem, state, chance, act_key)
     asked = state.world.job.asks & ~problem.terminated(state.world) & (answer.place >= 0)

@@ -20,7 +20,7 @@ from offjax.paper_a.traffic import reachable
 from offjax.problems.laas2022 import Laas2022
 from offjax.problems.parts import Sharing
 
-LEARN, LOOK = 9, 10  # purposes of keys
+LEARN = 9  # purpose of keys
 POINTS = 100  # of a curve
 REFERENCE = "reachable"
 AIM = 0.5  # score from which an algorithm is said to have learnt
@@ -65,7 +65,7 @@ def run_agent(config: PaperAConfig, name: str) -> Result:
 
 def run_reachable(config: PaperAConfig) -> Result:
     """Best and random rewards [S, slots] per task."""
-    keys = members.keys(config.seed, config.seeds, LOOK)
+    keys = members.keys(config.seed, config.seeds, LEARN)
     run = partial(reachable, slots=config.algorithms.slots)
     found = members.each(run, config.system.devices, [problem_of(config)], keys)
     return {name: own[0] for name, own in found.items()}
@@ -81,7 +81,15 @@ def jobs(config: PaperAConfig) -> list[Job]:
         architecture_of(config, name)  # refuse what is wrong before anything is computed
         run = partial(run_agent, config, name)
         found.append(Job("algorithms", file_of(name), {**common, "agent": fields}, 20.0 + 5e-4 * steps, run))
-    found.append(Job("algorithms", REFERENCE, common, 10.0 + 2e-5 * steps, partial(run_reachable, config)))
+    found.append(
+        Job(
+            "algorithms",
+            REFERENCE,
+            {**common, "worlds": "of the systems"},
+            10.0 + 2e-5 * steps,
+            partial(run_reachable, config),
+        )
+    )
     return found
 
 
@@ -91,15 +99,17 @@ def file_of(name: str) -> str:
 
 
 def scores(config: PaperAConfig, results: Mapping[str, Result]) -> dict[str, np.ndarray]:
-    """[S, points] of every algorithm: 0 for random decisions, 1 for the best of every task."""
-    best, chance = (float(results[REFERENCE][name].mean()) for name in ("best", "random"))
+    """[S, points] of every algorithm: 0 for random decisions on the same tasks, 1 for the best."""
+    best, chance = (_points(config, results[REFERENCE][name]) for name in ("best", "random"))
+    rewards = {name: _points(config, results[file_of(name)]["reward"]) for name in config.algorithms.agents}
+    return {name: (reward - chance) / (best - chance) for name, reward in rewards.items()}
+
+
+def _points(config: PaperAConfig, series: np.ndarray) -> np.ndarray:
+    """[S, points] means of equal parts of a series [S, slots]; what is left over at its end is not in them."""
     points = min(POINTS, config.algorithms.slots)
     width = config.algorithms.slots // points
-    found = {}
-    for name in config.algorithms.agents:
-        reward = results[file_of(name)]["reward"][:, : points * width]
-        found[name] = (reward.reshape(len(reward), points, width).mean(axis=-1) - chance) / (best - chance)
-    return found
+    return series[:, : points * width].reshape(len(series), points, width).mean(axis=-1)
 
 
 def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> list[Claim]:

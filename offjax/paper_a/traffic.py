@@ -15,6 +15,7 @@ import numpy as np
 
 from offjax import world
 from offjax.config.paper_a import PaperAConfig
+from offjax.learning import system
 from offjax.learning.distributed import Distributed
 from offjax.learning.system import Architecture, Report
 from offjax.paper_a import members, systems
@@ -25,7 +26,7 @@ from offjax.problems.parts import Sharing
 from offjax.problems.scenario import Scenario
 from offjax.problems.spec import Problem
 
-LEARN, LOOK = 3, 4  # purposes of keys
+LEARN = 3  # purpose of keys
 FAR = 2**29  # a slot that no run reaches
 SERIES = ("reward", "arrived", "applied", "trained")
 TOTALS = ("sent", "joules", "broadcasts")
@@ -95,18 +96,22 @@ def summary(report: Report) -> dict[str, jax.Array]:
 def reachable(problem: Any, key: jax.Array, slots: int) -> dict[str, jax.Array]:
     """Of every slot the mean reward of the best decision for each device, and of a random one; to be traced.
 
-    It looks at a world that stays at home; where nothing is shared and tasks end in their slot, what is asked does
-    not depend on what was decided.
+    It looks at the world that the system of this ``key`` lives in, and stays at home there: where nothing is shared and
+    tasks end in their slot, what is asked does not depend on what was decided.
     """
-    start_key, slot_key = jax.random.split(key)
+    start_key, _, _, run_key = system.start_keys(key)
     home = world.Decision(jnp.zeros(problem.params.devices, jnp.int8))
 
-    def slot(state: Any, key: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+    def slot(carry: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], dict[str, jax.Array]]:
+        state, key = carry
+        _, _, world_key, _, key = system.slot_keys(key)
         rewards = problem.rewards(problem.observe(state))
         told = {"best": jnp.mean(jnp.max(rewards, axis=-1)), "random": jnp.mean(rewards)}
-        return world.advance(state, home, world.draw(key, problem.params), problem.params)[0], told
+        after = world.advance(state, home, world.draw(world_key, problem.params), problem.params)[0]
+        return (after, key), told
 
-    return jax.lax.scan(slot, world.init(start_key, problem.params), jax.random.split(slot_key, slots))[1]
+    start = world.init(start_key, problem.params), run_key
+    return jax.lax.scan(slot, start, length=slots)[1]
 
 
 def run_systems(config: PaperAConfig) -> Result:
@@ -120,7 +125,7 @@ def run_systems(config: PaperAConfig) -> Result:
 def run_reachable(config: PaperAConfig) -> Result:
     """Best and random rewards [M, S, slots] of the cases."""
     settings = [problem_of(config, case) for case in cases(config)]
-    keys = members.keys(config.seed, config.seeds, LOOK)
+    keys = members.keys(config.seed, config.seeds, LEARN)
     found: Result = members.each(partial(reachable, slots=config.traffic.slots), config.system.devices, settings, keys)
     return found
 
@@ -132,7 +137,13 @@ def jobs(config: PaperAConfig) -> list[Job]:
     steps = len(cases(config)) * config.seeds * config.traffic.slots
     return [
         Job("traffic", "systems", depends, 20.0 + 2e-4 * steps, partial(run_systems, config)),
-        Job("traffic", "reachable", depends, 10.0 + 2e-5 * steps, partial(run_reachable, config)),
+        Job(
+            "traffic",
+            "reachable",
+            {**depends, "worlds": "of the systems"},
+            10.0 + 2e-5 * steps,
+            partial(run_reachable, config),
+        ),
     ]
 
 
@@ -140,9 +151,12 @@ def jobs(config: PaperAConfig) -> list[Job]:
 
 
 def scores(config: PaperAConfig, results: Mapping[str, Result]) -> np.ndarray:
-    """[M, S, slots - window + 1] score of the following ``window`` slots: 0 for random decisions, 1 for the best."""
+    """[M, S, slots - window + 1] score of the next ``window`` slots: 0 for random decisions, 1 for the best.
+
+    Both are of the same tasks, channels and servers.
+    """
     reward = results["systems"]["reward"] / config.system.devices
-    best, chance = (results["reachable"][name].mean(axis=1, keepdims=True) for name in ("best", "random"))
+    best, chance = (results["reachable"][name] for name in ("best", "random"))
     reward, best, chance = (_moving(series, config.traffic.window) for series in (reward, best, chance))
     return (reward - chance) / (best - chance)
 
@@ -314,9 +328,9 @@ def _draw_losses(config: PaperAConfig, score: np.ndarray, folder: Path) -> None:
         axis.set(xlabel=f"slot (means of the next {chosen.window})")
         axis.grid(alpha=0.3)
     start = chosen.failure_start - 2 * chosen.window
-    axes[0, 1].set(xlim=(start, start + 6 * chosen.window), ylim=(0.5, 1.05), title="around the loss")
+    axes[0, 1].set(xlim=(start, start + 6 * chosen.window), ylim=(-0.1, 1.05), title="around the loss")
     axes[0, 0].set(ylabel="score (0: random, 1: best of what is left)", ylim=(-0.1, 1.05), title="the whole run")
-    axes[0, 1].legend(fontsize=8, loc="lower right")
+    axes[0, 1].legend(fontsize=8, loc="center right")
     figure.suptitle(f"A server or the cloud is lost for good while the system learns, {config.seeds} seeds")
     save(figure, folder, "adaptation")
     write_table(folder, "adaptation", ("lost", "seed", "slots_to_adapt"), rows)

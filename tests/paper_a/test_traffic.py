@@ -9,7 +9,7 @@ import pytest
 from offjax import world
 from offjax.config.paper_a import load_paper_a
 from offjax.errors import ConfigError
-from offjax.paper_a import algorithms, scale, traffic
+from offjax.paper_a import algorithms, scale, systems, traffic
 
 CONFIG = load_paper_a(Path(__file__).parents[2] / "configs/paper_a.yaml")
 START = CONFIG.traffic.failure_start
@@ -58,6 +58,19 @@ def test_what_can_be_reached_is_the_best_of_every_task(key):
     rewards = np.stack([jax.jit(reward)(place) for place in range(len(problem.decisions))])
     told = jax.jit(problem.rewards)(problem.observe(state))
     np.testing.assert_allclose(told.T, rewards, rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_nobody_does_better_than_what_can_be_reached_in_the_same_world(key):
+    """The reference meets the tasks, channels and servers of the system."""
+    case = traffic.Case("", 1, 10)
+    problem, slots = traffic.problem_of(CONFIG, case), 60
+    architecture = traffic.architecture_of(CONFIG, case)
+    reward = np.asarray(systems.run(architecture, problem, key, slots).reward) / problem.params.devices
+    told = jax.jit(traffic.reachable, static_argnames="slots")(problem, key, slots=slots)
+    assert reward.mean() < told["best"].mean()
+    assert (reward > told["best"] + 1e-4).mean() < 0.1, "but where a task goes on after its slot"
+    assert np.corrcoef(told["best"], reward)[0, 1] > 0.5, "slots with large tasks and bad channels are the same ones"
 
 
 def test_claims_of_links_and_energy():
