@@ -1,8 +1,8 @@
 """The experiments on learning from generated experiences: Fig. 2, Fig. 3, and a table on fixed sets of real ones.
 
-The paper prints none of the numbers: every default is a guess. They were fixed before any generator was run, with pilot
-runs on thinned real data alone: there are few devices and a world with gaps, because with 20 devices no thinning of the
-list is felt.
+The paper prints none of the numbers: every default is a guess. World, list of k and criterion were fixed before any
+generator was run, with pilot runs on thinned real data alone: there are few devices and a world with gaps, because with
+20 devices no thinning of the list is felt. How long generators are fitted was cut for time afterwards.
 """
 
 from itertools import pairwise

@@ -313,20 +313,22 @@ def _draw_errors(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any
 
 
 def _draw_fidelity(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any) -> None:
-    """Every run of a generator: how like the memory its last pool was, and what its agent came to."""
+    """Every run whose generator was fitted: how like the memory its last pool was, and what its agent came to."""
     titles = ("likeness of columns", "likeness of correlations", "error of the reward", "wrong penalties (share)")
     figure, axes = new_figure(1, len(FIDELITY), 13.0, 3.6, sharey=True)
     rows: list[list[Any]] = []
     for colour, arm in enumerate(GENERATORS):
-        score, fidelity = scores(config, found, arm), found[arm]["fidelity"]
+        score, fidelity, fitted = scores(config, found, arm), found[arm]["fidelity"], found[arm]["fits"] > 0
         for column, title in enumerate(titles):
-            axis, values = axes[0, column], fidelity[..., column].ravel()
-            axis.scatter(values, score.ravel(), s=9, alpha=0.7, color=f"C{3 + colour}", label=LABELS[arm])
+            axis = axes[0, column]
+            axis.scatter(
+                fidelity[fitted][:, column], score[fitted], s=9, alpha=0.7, color=f"C{3 + colour}", label=LABELS[arm]
+            )
             axis.set_xlabel(title)
             axis.grid(alpha=0.3)
         for place, k in enumerate(config.learning_curves.sparsities):
-            for seed in range(score.shape[1]):
-                rows.append([arm, k, seed, *fidelity[place, seed].tolist(), float(score[place, seed])])
+            for seed in np.flatnonzero(fitted[place]):
+                rows.append([arm, k, int(seed), *fidelity[place, seed].tolist(), float(score[place, seed])])
     axes[0, 0].set_ylabel("score (0 random, 1 real data)")
     axes[0, 0].legend(fontsize=7)
     figure.suptitle("Fidelity of the generator against the outcome of learning, one point per run", fontsize=11)

@@ -32,7 +32,8 @@ def _numbers(levels, rng, generated=False, updates=1400.0, delay=0):
         "held_out": np.broadcast_to(0.5 + fall[:: CONFIG.generators.fit_period], (*shape, periods)),
         "updates": np.full(shape, updates),
     }
-    return found | ({"fidelity": np.full((*shape, len(FIDELITY)), 0.9)} if generated else {})
+    made = {"fidelity": np.full((*shape, len(FIDELITY)), 0.9), "fits": np.ones(shape)}
+    return found | (made if generated else {})
 
 
 def _results(gan, thinned, **changes):
