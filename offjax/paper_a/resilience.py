@@ -392,7 +392,7 @@ def _draw_latencies(config: PaperAConfig, fleet: FleetConfig, results: Mapping[s
                 base = float(found["base"]) / config.resilience.time_between_tasks_s
                 fine = np.concatenate([np.linspace(0, 1, 200), np.geomspace(1.001, x[-1], 1500)])
                 form = closed_form(fine + base, config.resilience.service_share)
-                axis.plot(fine, form, "C2--", lw=1, label="(⌈L/τ⌉-1) / ⌈(L+S)/τ⌉")
+                axis.plot(fine, form, "C2--", lw=1, label="no decision: (⌈L/τ⌉-1) / ⌈(L+S)/τ⌉")
             _log_axis(axis, 0.1)
             axis.set_title(f"{name}: {SETTINGS[setting]}", fontsize=9)
             axis.legend(fontsize=7, loc="center left")
@@ -420,7 +420,7 @@ def _draw_failures(config: PaperAConfig, fleet: FleetConfig, results: Mapping[st
             axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
             axis.set_title(f"{name}: {text} gone once", fontsize=9)
-            axis.legend(fontsize=7, loc="upper left")
+            axis.legend(fontsize=7, loc=("upper left", "lower left")[row])
         axes[1, column].set_xlabel(f"length of the failure / τ ({kind})")
     for row in range(2):
         axes[row, 0].set_ylabel(f"dropped tasks per device, of {fleet.tasks}")
