@@ -395,7 +395,7 @@ def _draw_latencies(config: PaperAConfig, fleet: FleetConfig, results: Mapping[s
                 axis.plot(fine, form, "C2--", lw=1, label="no decision: (⌈L/τ⌉-1) / ⌈(L+S)/τ⌉")
             _log_axis(axis, 0.1)
             axis.set_title(f"{name}: {SETTINGS[setting]}", fontsize=9)
-            axis.legend(fontsize=7, loc="center left")
+            axis.legend(fontsize=7, loc="upper left")
         axes[1, column].set_xlabel("latency of the loop L / τ, τ between two tasks")
     for row in range(2):
         axes[row, 0].set_ylabel("share of tasks dropped")
