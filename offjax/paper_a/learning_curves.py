@@ -414,7 +414,10 @@ def _claims_of_sparsity(config: PaperAConfig, found: Mapping[str, Numbers]) -> l
     band = mean_over_seeds(scores(config, found, "gan").T)
     good = band.low >= own.converged_score
     five = own.sparsities.index(5) if 5 in own.sparsities else 0
-    told = f"lower end of the 95 % interval of the score against {own.converged_score:g}"
+    most = own.iterations // config.generators.fit_period * config.generators.gan_steps
+    told = (
+        f"lower end of the 95 % interval of the score against {own.converged_score:g}; at most {most} steps of the GAN"
+    )
     at_five = (float(band.low[five]), float(band.high[five]))
     reached = bool(good[five])
     rows = [

@@ -21,9 +21,8 @@ from offjax.problems.parts import Sharing
 from offjax.world.records import DROPS
 
 CELL = 10
-MOST = (
-    0.01  # share of tasks dropped up to which a fleet works: tasks that random decisions send over a bad link take long
-)
+MOST = 0.01
+"""Share of tasks dropped up to which a fleet works: those that random decisions send over a bad link take long."""
 RUN = 5  # purpose of keys
 
 
