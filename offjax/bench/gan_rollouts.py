@@ -20,7 +20,9 @@ THRESHOLD = -9.0  # rewards below are those of lost tasks: the others are above,
 FEATURES = ("task_demand", "link_rate", "edge_capacity")
 FRESH = ("task_demand", "edge_capacity")  # drawn anew in every slot
 REWARD = len(FEATURES) + 1  # place of the column
-DEVICES, DOWN, PERIOD = 100, 6, 20  # slots that the edge server is down of so many
+MARKED = ("reward", "edge_capacity")  # columns with a value that is common: a lost task, a server that is down
+DEVICES, DOWN, PERIOD = 100, 7, 23  # slots that the edge server is down of so many
+SPREAD = 10  # times as many slots as needed: devices see the same server, so that rows of one slot are alike
 
 
 @cache
@@ -48,9 +50,9 @@ def draw_table(key: jax.Array, rows: int) -> jax.Array:
         key: typed random key.
         rows: static.
     """
-    slots = slots_for(rows, DEVICES)
+    slots = SPREAD * slots_for(rows, DEVICES)
     collect_key, order_key = jax.random.split(key)
-    found = collect(problem(), collect_key, slots)
+    found = collect(problem(slots), collect_key, slots)
     shown = jnp.array(_places())
     decision, reward = found.decision.astype(jnp.float32)[:, None], found.reward[:, None]
     table = jnp.concatenate([found.observation[:, shown], decision, reward, found.next_observation[:, shown]], axis=1)

@@ -19,6 +19,7 @@ DEADLINES = (0.4, 0.7, 1.0)
 COST = (0.05, 0.2, 0.25, 0.3)  # of a decision
 DRAIN = 0.3  # of the queue in a slot
 REWARD = len(FEATURES) + 1  # place of the column
+MARKED = ("reward", "deadline")  # columns with a value that is common
 
 
 def columns(difference: bool = True) -> Columns:

@@ -20,7 +20,6 @@ from offjax.replay.gan import Gan
 from offjax.replay.generator import compile_fit, fit, sample
 
 GENERATOR = "philox4x32"
-MARKED = ("reward",)  # of the flow: it has a penalty
 NEVER_ATOM = 1.0  # share of the rows
 REPEATS = 3
 
@@ -38,7 +37,7 @@ def make_generator(arm: str, law: str) -> Gan | Flow:
     if arm == "gan":
         return Gan(LAWS[law].columns())
     plain = LAWS[law].columns(difference=False)
-    return Flow(plain, MARKED) if arm == "flow" else Gan(plain, atom_share=NEVER_ATOM)
+    return Flow(plain, LAWS[law].MARKED) if arm == "flow" else Gan(plain, atom_share=NEVER_ATOM)
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:

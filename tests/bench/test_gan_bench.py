@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from offjax.bench import gan_rollouts, gan_table
-from offjax.bench.gan import Bench, time_to_quality
+from offjax.bench.gan import Bench, add_time_to_quality
 from offjax.replay.codec import check_table
 
 NAMES = [column.name for column in gan_table.columns().of]
@@ -31,33 +31,61 @@ def test_the_table_has_its_law(table):
 
 
 class Told(Bench):
-    """A bench whose flow has a quality of its steps over a thousand and takes a second for each."""
+    """A bench whose flow has a quality of its steps over a thousand."""
 
     def __init__(self):
         self.name, self.rows = "known", []
 
-    def train(self, arm, steps, worker=None):
-        self.steps = steps
-        return {"seconds": float(steps), "compile_s": 1.0}
+    def train(self, worker, out, seed, **job):
+        return {}
 
     def judge(self, name):
-        return {"quality": self.steps / 1000}
+        return {"quality": int(name.split("_")[1]) / 1000}
+
+
+PACES = [{"codec_s": 20.0, "step_s": 0.03}] * 2, [{"codec_s": 1.0, "step_s": 0.009, "compile_s": 1.0}] * 2
 
 
 def test_the_shortest_training_that_is_good_enough_counts():
     bench = Told()
-    time_to_quality(bench, 0.9, {"seconds": 5000.0})
-    assert (bench.rows[0]["steps"], bench.rows[0]["ratio"]) == (1000, 5.0)
-    time_to_quality(bench, 9.0, {"seconds": 5000.0})
+    add_time_to_quality(bench, None, (0, 1), 0.9, 300, PACES)
+    (row,) = bench.rows
+    assert row["steps"] == 1000
+    assert row["value"] == pytest.approx(1.0 + 1000 * 0.009)
+    assert row["ratio"] == pytest.approx((20.0 + 300 * 20 * 0.03) / row["value"])
+    add_time_to_quality(bench, None, (0, 1), 9.0, 300, PACES)
     assert bench.rows[1]["value"] is None
     assert "ratio" not in bench.rows[1]
 
 
 def test_ratios_above_one_are_ours():
     bench = Told()
-    bench.add("step", 10.0, "ms", 30.0)
-    bench.add("sampling", 300.0, "rows/s", 100.0)
+    bench.add_ratio("step", [10.0, 10.0], [20.0, 40.0], "ms")
+    bench.add_ratio("sampling", [300.0, 300.0], [100.0, 100.0], "rows/s")
     assert [row["ratio"] for row in bench.rows] == [3.0, 3.0]
+    assert bench.rows[0]["ratio_ci95"] > 1.0 > bench.rows[1]["ratio_ci95"]
+
+
+class Counting:
+    """A worker that says how many jobs it was given."""
+
+    def __init__(self):
+        self.jobs = 0
+
+    def send(self, job):
+        self.jobs += 1
+
+    def read(self):
+        return {"jobs": self.jobs}
+
+
+def test_a_run_that_was_interrupted_does_nothing_twice(tmp_path):
+    worker = Counting()
+    for _ in range(2):  # two processes, one after the other
+        bench = Told()
+        bench.folder = tmp_path
+        assert bench.once(worker, {"seed": 0}) == {"jobs": 1}
+    assert bench.once(worker, {"seed": 1}) == {"jobs": 2}
 
 
 @pytest.mark.ci
