@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax.config.paper_a import PaperAConfig
-from offjax.evaluation.statistics import Bounded
+from offjax.evaluation.statistics import REPLICATES, Bounded
 from offjax.learning import system
 from offjax.learning.cloud import Learner
 from offjax.learning.collect import real_rows
@@ -444,8 +444,29 @@ def _claims_of_sparsity(config: PaperAConfig, found: Mapping[str, Numbers]) -> l
     ) + (f", thinned data alone at 1/{without[0]}" if without else ", and so it does on thinned data alone")
     holds = first is not None and first > 10
     value = float(first) if first else float("nan")
-    rows.append(Claim(42, value, "k", (np.nan, np.nan), config.seeds, holds, "emergent", text, "fig2_scores.png"))
+    spread = break_interval(config, scores(config, found, "gan"))
+    rows.append(Claim(42, value, "k", spread, config.seeds, holds, "emergent", text, "fig2_scores.png"))
     return rows
+
+
+def break_interval(config: PaperAConfig, score: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the first k that does not converge, from means of resampled seeds less the width of the bands.
+
+    Args:
+        config: the experiments.
+        score: [k, seeds].
+
+    Returns:
+        two values of the list of k, or NaN for an end where every k converges.
+    """
+    own, seeds, band = config.learning_curves, score.shape[1], mean_over_seeds(score.T)
+    drawn = np.random.default_rng(config.seed).integers(seeds, size=(REPLICATES, seeds))
+    low = score[:, drawn].mean(axis=-1) - (band.value - band.low)[:, None]  # [k, replicates]
+    broken = low < own.converged_score
+    first = np.where(broken.any(axis=0), np.asarray(own.sparsities)[broken.argmax(axis=0)], np.inf)
+    ends = [float(np.quantile(first, share, method="nearest")) for share in (0.025, 0.975)]
+    low_end, high_end = (end if np.isfinite(end) else float("nan") for end in ends)
+    return low_end, high_end
 
 
 def _claim_of_error(config: PaperAConfig, found: Mapping[str, Numbers]) -> Claim:

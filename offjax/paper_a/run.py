@@ -14,6 +14,7 @@ from offjax.paper_a.claims import Claim, write_claims
 from offjax.paper_a.store import Job, Result, Store
 from offjax.runs.folder import cannot_write
 from offjax.runs.progress import ProgressReport
+from offjax.runs.provenance import device_name
 
 CONFIG, STORE, QUICK_STORE = Path("configs/paper_a.yaml"), Path("runs/paper_a"), Path("runs/paper_a_quick")
 EXPERIMENTS: tuple[str, ...] = (
@@ -92,11 +93,11 @@ def compute(store: Store, jobs: Sequence[Job], redo: bool = False) -> None:
 
 
 def estimate(store: Store, jobs: Sequence[Job]) -> float:
-    """Seconds that the missing jobs take: at the pace of those of the same experiment that were done, else by cost."""
-    seconds, spent, cost = 0.0, dict[str, float](), dict[str, float]()
+    """Seconds that the missing jobs take: at the pace of this device in the same experiment so far, else by cost."""
+    seconds, spent, cost, here = 0.0, dict[str, float](), dict[str, float](), device_name()
     for job in jobs:
-        if store.has(job):
-            spent[job.experiment] = spent.get(job.experiment, 0.0) + float(store.about(job)["seconds"])
+        if store.has(job) and (told := store.about(job))["device"] == here:
+            spent[job.experiment] = spent.get(job.experiment, 0.0) + float(told["seconds"])
             cost[job.experiment] = cost.get(job.experiment, 0.0) + job.cost
     for job in jobs:
         if not store.has(job):

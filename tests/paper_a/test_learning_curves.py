@@ -61,6 +61,7 @@ def test_claims_follow_the_curves():
     claims = _claims([GOOD] * 3 + [BAD] * 3, [GOOD] * 2 + [BAD] * 4, delay=50)
     assert all(claims[row].holds for row in (36, 37, 39, 40, 41, 42, 43, 50))
     assert claims[42].measured == 15
+    assert claims[42].ci95 == (15, 15)
     assert "first fails to converge at 1/15, thinned data alone at 1/10" in claims[42].reason
     np.testing.assert_allclose(claims[41].measured, 0.99, atol=0.01)
     np.testing.assert_allclose(claims[50].measured, 0.49 / 6, atol=0.01)
@@ -82,6 +83,15 @@ def test_a_score_is_the_way_from_random_decisions_to_real_data():
     scores = learning_curves.scores(CONFIG, found, "gan")
     assert scores.shape == (len(KS), SEEDS)
     np.testing.assert_allclose(scores.mean(axis=1), [0, 0.5, 1, 1.5, 1, 1], atol=0.01)
+
+
+def test_the_break_point_has_an_interval():
+    """Seeds that disagree at one k widen it to the next; where everything converges it has no end."""
+    steady, split = np.full(SEEDS, 0.99), np.where(np.arange(SEEDS) < 1, 0.7, 1.0)
+    score = np.stack([steady, split, steady, np.full(SEEDS, 0.2), steady, steady])
+    low, high = learning_curves.break_interval(CONFIG, score)
+    assert (low, high) == (KS[1], KS[3])
+    assert np.isnan(learning_curves.break_interval(CONFIG, np.full((len(KS), SEEDS), 0.99))).all()
 
 
 def test_the_figures_are_drawn(tmp_path, monkeypatch):
@@ -136,7 +146,7 @@ def test_the_table_says_what_helps(tmp_path, monkeypatch, gan, holds):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ({"gaps": {"edge_down_slots": 20}}, r"gaps\.edge_down_slots: 20 .* below gaps\.edge_period_slots = 20"),
+        ({"gaps": {"edge_down_slots": 23}}, r"gaps\.edge_down_slots: 23 .* below gaps\.edge_period_slots = 23"),
         (
             {"learning_curves": {"iterations": 1550}},
             r"learning_curves\.iterations: 1550 .* multiple of generators\.fit_period = 150",

@@ -85,12 +85,14 @@ def test_a_damaged_result_is_named(tmp_path):
         store.get(job)
 
 
-def test_the_estimate_is_the_pace_of_what_was_done(tmp_path):
+def test_the_estimate_is_the_pace_of_what_was_done_here(tmp_path, monkeypatch):
     store, jobs = Store(tmp_path), _jobs([])
     assert command.estimate(store, jobs) == 6.0
     store.do(jobs[0])
     pace = store.about(jobs[0])["seconds"] / 2.0
     assert command.estimate(store, jobs) == pytest.approx(4.0 * pace)
+    monkeypatch.setattr(command, "device_name", lambda: "another device")
+    assert command.estimate(store, jobs) == 4.0
 
 
 def test_claims_are_in_the_order_of_their_rows(tmp_path):
