@@ -90,6 +90,7 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> l
     tasks = np.array([sizes[index] * found["slots"] for index, found in enumerate(rows)], float)[:, None]
     sent = np.stack([found["experiences"] for found in rows]) * float(up)
     down = np.stack([found["weights"] for found in rows]) * float(own.weights_bits(problem) // 8)
+    down[down == 0] = np.nan  # a run that was too short for a broadcast says nothing of them
     slots = np.array([int(found["slots"]) for found in rows])[:, None]
     cells = (sizes // CELL)[:, None]
     drops = np.stack([found["drops"] for found in rows]) / np.stack([found["arrived"] for found in rows])
