@@ -306,7 +306,7 @@ def _draw_errors(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any
         axis.grid(alpha=0.3)
         axis.set_ylim(bottom=0.0)
     axes[0, 0].set_ylabel("mean size of the TD error (reward)")
-    axes[0, 0].legend(fontsize=8)
+    axes[0, 1].legend(fontsize=8, loc="lower left", ncols=2)
     figure.suptitle(f"Fig. 3: error during learning, {config.seeds} seeds, 95 % bands", fontsize=11)
     save(figure, folder, "fig3")
     write_table(folder, "fig3", ["error", "data", "iteration", "td_error", "low", "high"], rows)
@@ -330,7 +330,7 @@ def _draw_fidelity(config: PaperAConfig, found: Mapping[str, Numbers], folder: A
             for seed in np.flatnonzero(fitted[place]):
                 rows.append([arm, k, int(seed), *fidelity[place, seed].tolist(), float(score[place, seed])])
     axes[0, 0].set_ylabel("score (0 random, 1 real data)")
-    axes[0, 0].legend(fontsize=7)
+    axes[0, 2].legend(fontsize=7, loc=(0.38, 0.2))
     figure.suptitle("Fidelity of the generator against the outcome of learning, one point per run", fontsize=11)
     save(figure, folder, "fidelity")
     write_table(folder, "fidelity", ["arm", "k", "seed", *FIDELITY, "score"], rows)

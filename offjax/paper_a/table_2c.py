@@ -265,7 +265,7 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Any) -> li
     rows = rows_of(config, results)
     bands = [mean_over_seeds(rewards) for *_, rewards in rows]
     gains = {(label, k): _gain(rows, label, k) for label, k, _ in rows}
-    header = ["what is learnt from", "k", "reward", "low", "high", "above real rows alone", "low", "high"]
+    header = ["what is learnt from", "k", "reward", "low", "high", "above real rows alone", "above_low", "above_high"]
     told = [
         [label, k, *_three(band), *_three(gains[label, k])] for (label, k, _), band in zip(rows, bands, strict=True)
     ]
