@@ -330,7 +330,7 @@ def _draw_fidelity(config: PaperAConfig, found: Mapping[str, Numbers], folder: A
             for seed in np.flatnonzero(fitted[place]):
                 rows.append([arm, k, int(seed), *fidelity[place, seed].tolist(), float(score[place, seed])])
     axes[0, 0].set_ylabel("score (0 random, 1 real data)")
-    axes[0, 2].legend(fontsize=7, loc=(0.38, 0.2))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3)
     figure.suptitle("Fidelity of the generator against the outcome of learning, one point per run", fontsize=11)
     save(figure, folder, "fidelity")
     write_table(folder, "fidelity", ["arm", "k", "seed", *FIDELITY, "score"], rows)
