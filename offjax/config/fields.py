@@ -48,6 +48,13 @@ def in_order(outages: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...
     return outages
 
 
+def increasing(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, each of which must be above the one before."""
+    if any(late <= early for early, late in pairwise(values)):
+        raise ValueError("the values must rise")
+    return values
+
+
 def rising(changes: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
     """The changes, which must be in order of their slots."""
     for (before, _), (after, _) in pairwise(changes):

@@ -4,29 +4,21 @@ The paper prints none of them: every default is a guess.
 """
 
 import os
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from offjax.config.fields import Record, Width, positive, real, whole
+from offjax.config.fields import Record, Width, increasing, positive, real, whole
 from offjax.config.paper_a_learning import GapsConfig, GeneratorsConfig, LearningCurvesConfig, TableConfig
 from offjax.config.plain_errors import Tree, validate
 from offjax.config.yaml_text import read_tree
 from offjax.errors import ConfigError
 
-
-def _rising(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if any(late <= early for early, late in pairwise(values)):
-        raise ValueError("the values must rise")
-    return values
-
-
 Latency = Annotated[float, Field(strict=True, ge=0.0, le=1e4)]
-Latencies = Annotated[tuple[Latency, ...], Field(min_length=1), AfterValidator(_rising)]
+Latencies = Annotated[tuple[Latency, ...], Field(min_length=1), AfterValidator(increasing)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
-Counts = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_rising)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(increasing)]
 
 
 class SystemConfig(Record):
