@@ -20,8 +20,8 @@ class GapsConfig(Record):
     """A world in which deciding is worth learning: the edge server fails often, and a task sent there then is lost."""
 
     battery_j: float = positive(1e6, 1e12, "J: a full battery; large, so that no run is cut short")
-    edge_down_slots: int = whole(6, 0, 1_000_000, "slots: the edge server is down at a time")
-    edge_period_slots: int = whole(20, 1, 1_000_000, "slots: from one failure of the edge server to the next")
+    edge_down_slots: int = whole(7, 0, 1_000_000, "slots: the edge server is down at a time")
+    edge_period_slots: int = whole(23, 1, 1_000_000, "slots: from one failure of the edge server to the next")
 
     def check(self, group: str) -> None:
         """Raise ConfigError where two fields do not fit."""

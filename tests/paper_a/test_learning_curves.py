@@ -146,7 +146,7 @@ def test_the_table_says_what_helps(tmp_path, monkeypatch, gan, holds):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ({"gaps": {"edge_down_slots": 20}}, r"gaps\.edge_down_slots: 20 .* below gaps\.edge_period_slots = 20"),
+        ({"gaps": {"edge_down_slots": 23}}, r"gaps\.edge_down_slots: 23 .* below gaps\.edge_period_slots = 23"),
         (
             {"learning_curves": {"iterations": 1550}},
             r"learning_curves\.iterations: 1550 .* multiple of generators\.fit_period = 150",
