@@ -257,16 +257,17 @@ def _table_of(x: np.ndarray, band: Bounded) -> list[list[Any]]:
 
 
 def _draw_scores(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any) -> None:
-    """Score of the last iterations against k: every arm with its interval."""
+    """Score of the last iterations against k: every arm with its interval, in the table also above thinned data."""
     own = config.learning_curves
     figure, axes = new_figure(1, 1, 7.0, 4.5)
-    axis, rows = axes[0, 0], []
+    axis, rows, thinned = axes[0, 0], list[list[Any]](), scores(config, found, "thinned")
     for place, (arm, label) in enumerate(LABELS.items()):
-        band = mean_over_seeds(scores(config, found, arm).T)
+        score = scores(config, found, arm)
+        band, above = mean_over_seeds(score.T), mean_over_seeds((score - thinned).T)
         shift = np.asarray(own.sparsities) * (1.0 + 0.02 * (place - 2.5))
         error = [band.value - band.low, band.high - band.value]
         axis.errorbar(shift, band.value, error, marker="o", ms=3, lw=1.2, capsize=2, label=label)
-        for k, *numbers in zip(own.sparsities, band.value, band.low, band.high, strict=True):
+        for k, *numbers in zip(own.sparsities, *band, *above, strict=True):
             rows.append([arm, k, *numbers, int(numbers[1] >= own.converged_score)])
     axis.axhline(own.converged_score, color="black", lw=0.8, ls="--")
     axis.axhline(1.0, color="black", lw=0.8)
@@ -279,7 +280,8 @@ def _draw_scores(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any
     axis.legend(fontsize=8)
     axis.set_title(f"Reward of the last {own.converged_share:.0%} of the iterations, {config.seeds} seeds", fontsize=10)
     save(figure, folder, "fig2_scores")
-    write_table(folder, "fig2_scores", ["arm", "k", "score", "low", "high", "converged"], rows)
+    header = ["arm", "k", "score", "low", "high", "above thinned data", "above_low", "above_high"]
+    write_table(folder, "fig2_scores", [*header, "converged"], rows)
 
 
 def _draw_errors(config: PaperAConfig, found: Mapping[str, Numbers], folder: Any) -> None:

@@ -102,8 +102,12 @@ def test_the_figures_are_drawn(tmp_path, monkeypatch):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
         assert len((tmp_path / f"{name}.csv").read_text().splitlines()) > 10
     header, *rows = (tmp_path / "fig2_scores.csv").read_text().splitlines()
-    assert header == "arm,k,score,low,high,converged"
-    assert [row.split(",")[:2] for row in rows] == [[arm, str(k)] for arm in LABELS for k in KS]
+    assert header == "arm,k,score,low,high,above thinned data,above_low,above_high,converged"
+    cells = [row.split(",") for row in rows]
+    assert [row[:2] for row in cells] == [[arm, str(k)] for arm in LABELS for k in KS]
+    thinned = {row[1]: float(row[2]) for row in cells if row[0] == "thinned"}
+    for row in cells:
+        assert float(row[5]) == pytest.approx(float(row[2]) - thinned[row[1]], abs=1e-5)
 
 
 def test_every_arm_has_its_jobs_and_names_what_it_depends_on():
