@@ -4,10 +4,12 @@ Started by ``offjax.bench.gan``.
 """
 
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from offjax.bench import gan_rollouts, gan_table
+from offjax.replay.codec import Columns
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
 from offjax.replay.generator import compile_fit, fit, sample
@@ -31,13 +34,17 @@ def make_generator(arm: str, law: str) -> Gan | Flow:
     """One arm of the benchmark.
 
     Args:
-        arm: ``ctgan``, as its authors have it; ``gan``, the same with atoms and differences; ``flow``, without these.
+        arm: ``ctgan``, as its authors have it, without bounds; ``gan``, with bounds, atoms and differences; ``flow``,
+            with bounds alone.
         law: of the table, a name of :data:`LAWS`.
     """
     if arm == "gan":
         return Gan(LAWS[law].columns())
     plain = LAWS[law].columns(difference=False)
-    return Flow(plain, LAWS[law].MARKED) if arm == "flow" else Gan(plain, atom_share=NEVER_ATOM)
+    if arm == "flow":
+        return Flow(plain, LAWS[law].MARKED)
+    unbounded = Columns(tuple(replace(column, low=-math.inf, high=math.inf) for column in plain.of))
+    return Gan(unbounded, atom_share=NEVER_ATOM)
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:

@@ -170,13 +170,14 @@ class Gan(struct.PyTreeNode):
         return train_steps(lambda carry, own: self.step(carry, encoded, own), state, keys)
 
     def encode(self, state: GanState, table: jax.Array, n_valid: jax.Array, key: jax.Array) -> tuple[GanState, Encoded]:
-        """The encoding fitted to a table, and the table in it."""
+        """The encoding fitted to a table, and the table in it; the first fit also says how the critic starts."""
         valid = jnp.arange(table.shape[0]) < n_valid
         values, discrete = split(self.columns, jnp.where(valid[:, None], table, 0.0))
         mixtures = mixture.fit(state.mixtures, values, valid, self.atom_share)
         conditions, rows = index_rows(state.conditions, discrete, valid)
         encoded = Encoded(*mixture.encode(mixtures, values, key), discrete, rows)
-        return state.replace(mixtures=mixtures, conditions=conditions), encoded
+        scale = jnp.where(state.mixtures.fitted, 1.0, self._spread(mixtures))
+        return state.replace(mixtures=mixtures, conditions=conditions, critic=_scaled(state.critic, scale)), encoded
 
     def step(self, state: GanState, encoded: Encoded, key: jax.Array) -> GanState:
         """One step of the critic, then one of the generator."""
@@ -207,17 +208,21 @@ class Gan(struct.PyTreeNode):
             self._score(critic, packs, self._keep(drop_key))
             for packs, drop_key in ((fake, drop_keys[0]), (real, drop_keys[1]))
         )
-        penalty = self.gradient_penalty(critic, real, fake, mix_key, self._keep(drop_keys[2]))
+        inputs = self._inputs(state.mixtures)
+        penalty = self.gradient_penalty(critic, real, fake, inputs, mix_key, self._keep(drop_keys[2]))
         return jnp.mean(score_fake) - jnp.mean(score_real) + penalty
 
     def gradient_penalty(
-        self, critic: Any, real: jax.Array, fake: jax.Array, key: jax.Array, keep: jax.Array
+        self, critic: Any, real: jax.Array, fake: jax.Array, inputs: jax.Array, key: jax.Array, keep: jax.Array
     ) -> jax.Array:
-        """How far the critic's slope is from 1 somewhere between ``real`` and ``fake`` packs, squared and weighted."""
+        """How far the critic's slope is from 1 somewhere between ``real`` and ``fake`` packs, squared and weighted.
+
+        The slope is that in ``inputs`` [pac row] 0 or 1: CTGAN has no slots that are not in use.
+        """
         share = jax.random.uniform(key, (real.shape[0], 1))
         between = share * real + (1.0 - share) * fake
         slope = jax.grad(lambda packs: jnp.sum(self._score(critic, packs, keep)))(between)
-        norm = jnp.sqrt(jnp.sum(slope**2, axis=1) + 1e-12)
+        norm = jnp.sqrt(jnp.sum((slope * inputs[None]) ** 2, axis=1) + 1e-12)
         return self.penalty * jnp.mean((norm - 1.0) ** 2)
 
     def generator_loss(self, generator: Any, state: GanState, key: jax.Array) -> jax.Array:
@@ -321,6 +326,17 @@ class Gan(struct.PyTreeNode):
     def _pack(self, rows: jax.Array) -> jax.Array:
         return rows.reshape(rows.shape[0] // self.pac, -1)
 
+    def _inputs(self, mixtures: Mixtures) -> jax.Array:
+        """[pac row] 1, but 0 for slots that are not in use: those are 0 in every pack."""
+        scalars = jnp.ones((len(self.columns.continuous), 1))
+        continuous = jnp.concatenate([scalars, mixtures.used], axis=1).reshape(-1)
+        return jnp.tile(jnp.concatenate([continuous, jnp.ones(2 * self._categories)]), self.pac)
+
+    def _spread(self, mixtures: Mixtures) -> jax.Array:
+        """How much wider torch would start the critic's first layer, which then has only the inputs in use."""
+        inputs = self._inputs(mixtures)
+        return jnp.sqrt(inputs.size / jnp.sum(inputs))
+
     def _keep(self, key: jax.Array) -> jax.Array:
         """Dropout factors [blocks, packs, width]."""
         shape = (self.blocks, self.batch_size // self.pac, self.width)
@@ -331,6 +347,12 @@ class Gan(struct.PyTreeNode):
         direction, moments = _ADAM.update(gradients, moments)
         move = jax.tree.map(lambda value, step: value - self.learning_rate * step, params, direction)
         return move, moments
+
+
+def _scaled(critic: Any, scale: jax.Array) -> Any:
+    """The critic with its first layer times ``scale``."""
+    layers = critic["params"]
+    return {**critic, "params": {**layers, "Dense_0": jax.tree.map(lambda leaf: scale * leaf, layers["Dense_0"])}}
 
 
 _ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)

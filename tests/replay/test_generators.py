@@ -117,7 +117,7 @@ def test_a_conditional_vector_has_one_one():
 # ------------------------------------------------------------------------------------------------------------- CTGAN
 
 
-def test_the_gradient_penalty_is_that_of_finite_differences(fresh, key):
+def test_the_gradient_penalty_is_that_of_finite_differences_in_what_is_in_use(fresh, trained, key):
     real_key, fake_key, mix_key, drop_key = jax.random.split(key, 4)
     critic, width = fresh["gan"].critic, _critic_inputs(fresh)
     real, fake = (jax.random.normal(own, (3, width)) for own in (real_key, fake_key))
@@ -126,8 +126,12 @@ def test_the_gradient_penalty_is_that_of_finite_differences(fresh, key):
     step = 1e-2 * np.eye(width, dtype=np.float32)
     score = jax.jit(lambda packs: GAN._score(critic, packs, jnp.repeat(keep[:, :1], width, axis=1)))
     between = share * np.array(real) + (1 - share) * np.array(fake)
-    norms = [np.linalg.norm((score(own + step) - score(own - step)) / 2e-2) for own in between]
-    found = float(jax.jit(GAN.gradient_penalty)(critic, real, fake, mix_key, keep))
+    used = np.array(trained["gan"].mixtures.used)
+    row = np.concatenate([np.insert(used, 0, True, axis=1).ravel(), np.ones(2 * (DECISIONS + 2), bool)])
+    norms = [np.linalg.norm(((score(own + step) - score(own - step)) / 2e-2)[np.tile(row, 4)]) for own in between]
+    inputs = GAN._inputs(trained["gan"].mixtures)
+    found = float(jax.jit(GAN.gradient_penalty)(critic, real, fake, inputs, mix_key, keep))
+    assert not row.all()
     assert found == pytest.approx(10.0 * np.mean((np.array(norms) - 1.0) ** 2), rel=2e-2)
 
 
@@ -141,6 +145,18 @@ def test_layers_start_as_torchs_do(fresh):
         bound = layer["kernel"].shape[0] ** -0.5
         assert 0.8 * bound < np.abs(layer["kernel"]).max() <= bound
         assert np.abs(layer["bias"]).max() <= bound
+
+
+def test_the_critic_starts_as_one_of_the_slots_that_are_in_use(fresh, trained, table, key):
+    """Slots that are not in use are no inputs: they neither narrow the first layer nor count in its slope."""
+    encode = jax.jit(GAN.encode)
+    state, _ = encode(fresh["gan"], jnp.nan_to_num(table), jnp.int32(N_VALID), key)
+    inputs = 4 * (3 + np.array(state.mixtures.used).sum() + 2 * (DECISIONS + 2))
+    kernel = np.array(state.critic["params"]["Dense_0"]["kernel"])
+    assert 0.8 * inputs**-0.5 < np.abs(kernel).max() <= 1.0001 * inputs**-0.5
+    assert inputs < kernel.shape[0]
+    again, _ = encode(state, jnp.nan_to_num(table), jnp.int32(N_VALID), key)
+    np.testing.assert_array_equal(again.critic["params"]["Dense_0"]["kernel"], kernel)
 
 
 def test_the_critic_sees_packs_of_whole_rows_with_their_conditions(fresh):
