@@ -1,7 +1,9 @@
 """One place for the switches of the suite: strict ranks, two fake devices, one compilation cache for all processes."""
 
+import gc
 import os
 import tempfile
+from pathlib import Path
 
 from offjax.xla_flags import FLAGS
 
@@ -20,9 +22,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 2)
 
 GENERATOR = "philox4x32"
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 25_000
 
 
 @pytest.fixture(scope="session")
 def key():
     """A key of the generator that worlds use; split it, never use it twice."""
     return jax.random.key(20240613, impl=GENERATOR)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dropped_programs():
+    """Linux lets a process map 65,530 pieces of memory; programs take some each, and XLA crashes where none is left."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
