@@ -1,8 +1,9 @@
 """The experiments on learning from generated experiences: Fig. 2, Fig. 3, and a table on fixed sets of real ones.
 
-The paper prints none of the numbers: every default is a guess. World, list of k and criterion were fixed before any
-generator was run, with pilot runs on thinned real data alone: there are few devices and a world with gaps, because with
-20 devices no thinning of the list is felt. The GAN is fitted for as many steps as CTGAN's 300 epochs have at 1/5.
+The paper prints none of the numbers: every default is a guess. List of k and criterion were fixed before any
+generator was run, with pilot runs on thinned real data alone: there are few devices and a world with gaps, because
+with 20 devices no thinning of the list is felt. The period of the gaps became prime after a first run
+(docs/paper_a.md). The GAN is fitted for as many steps as CTGAN's 300 epochs have at 1/5.
 """
 
 from typing import Annotated, Self

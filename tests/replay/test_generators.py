@@ -147,7 +147,7 @@ def test_layers_start_as_torchs_do(fresh):
         assert np.abs(layer["bias"]).max() <= bound
 
 
-def test_the_critic_starts_as_one_of_the_slots_that_are_in_use(fresh, trained, table, key):
+def test_the_critic_starts_as_one_of_the_slots_that_are_in_use(fresh, table, key):
     """Slots that are not in use are no inputs: they neither narrow the first layer nor count in its slope."""
     encode = jax.jit(GAN.encode)
     state, _ = encode(fresh["gan"], jnp.nan_to_num(table), jnp.int32(N_VALID), key)
