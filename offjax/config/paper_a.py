@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from offjax.config.fields import Record, Width, increasing, positive, real, whole
-from offjax.config.paper_a_learning import GapsConfig, GeneratorsConfig, LearningCurvesConfig, TableConfig
+from offjax.config.paper_a_learning import GapsConfig, GeneratorsConfig, LearningCurvesConfig, SharesConfig, TableConfig
 from offjax.config.plain_errors import Tree, validate
 from offjax.config.yaml_text import read_tree
 from offjax.errors import ConfigError
@@ -126,16 +126,28 @@ class TrafficConfig(Record):
     )
     failure_start: int = whole(500, 1, 10_000_000, "slots: before something fails")
     failure_slots: int = whole(200, 1, 10_000_000, "slots: that one link or both are down")
+    seen_failures: int = whole(
+        4, 0, 1_000, "failures: short ones of each node before failure_start, where networks shall have seen some"
+    )
+    seen_slots: int = whole(20, 1, 10_000_000, "slots: of each of them (a guess)")
     epsilon_final: float = real(0.02, 0.0, 1.0, "(probability): random decisions after the decay (a guess)")
     window: int = whole(20, 1, 10_000, "slots: over which a reward is averaged")
     recovered: float = real(0.9, 0.0, 1.0, "(score): of the best that can be reached, from which a system has adapted")
     quick_slots: int = whole(50, 1, 10_000_000, "slots: within which an adaptation is called quick (a guess)")
+
+    @property
+    def turn_slots(self) -> int:
+        """From one of the short failures to the next: three nodes in turn, after a round without any."""
+        return self.failure_start // (3 * (self.seen_failures + 1))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.failure_start + self.failure_slots + self.window > self.slots:
             text = f"it must leave room for failure_slots and window in slots = {self.slots}"
             raise ConfigError("traffic.failure_start", self.failure_start, text)
+        if self.seen_slots > self.turn_slots:
+            text = f"at most {self.turn_slots}, so that {3 * self.seen_failures} failures fit before failure_start"
+            raise ConfigError("traffic.seen_slots", self.seen_slots, text)
         for name in ("sending_periods", "weights_periods"):
             longest = getattr(self, name)[-1]
             if longest > self.slots:
@@ -211,6 +223,9 @@ class PaperAConfig(Record):
     learning_curves: LearningCurvesConfig = Field(
         default=LearningCurvesConfig(), description="a group of numbers of Fig. 2 and Fig. 3"
     )
+    shares: SharesConfig = Field(
+        default=SharesConfig(), description="a group of numbers of how much of a batch is generated"
+    )
     table_2c: TableConfig = Field(
         default=TableConfig(), description="a group of numbers of the table of fixed sets of experiences"
     )
@@ -228,6 +243,11 @@ class PaperAConfig(Record):
         self.system.check()
         self.gaps.check("gaps")
         self._check_periods()
+        if self.shares.sparsity not in self.learning_curves.sparsities:
+            text = (
+                f"one of learning_curves.sparsities = {list(self.learning_curves.sparsities)}: it is held against them"
+            )
+            raise ConfigError("shares.sparsity", self.shares.sparsity, text)
         return self
 
     def _check_periods(self) -> None:

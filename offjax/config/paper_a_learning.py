@@ -14,6 +14,7 @@ from offjax.config.fields import Record, increasing, positive, real, whole
 from offjax.errors import ConfigError
 
 Sparsity = Annotated[int, Field(strict=True, ge=2, le=10_000)]
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 Sparsities = Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(increasing)]
 
 
@@ -79,6 +80,21 @@ class LearningCurvesConfig(Record):
         0.1, 0.001, 1.0, "(share): of the iterations, the last ones, over which that is taken"
     )
     held_out: int = whole(512, 1, 1_000_000, "experiences: of another world under random decisions, for Fig. 3")
+
+
+class SharesConfig(Record):
+    """Fig. 2 at one k, with other shares of generated rows in a batch, and with an age limit."""
+
+    sparsity: Sparsity = Field(default=10, description="a whole number from 2, one of those of learning_curves")
+    shares: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(increasing)] = Field(
+        default=(0.1, 0.25, 0.5, 0.9), description="a rising list of numbers from 0 to 1: shares of a batch"
+    )
+    age_limit: int = whole(
+        150,
+        1,
+        1_000_000,
+        "iterations: that a generated row lasts where there is a limit (a fit's period: the last fit)",
+    )
 
 
 class TableConfig(Record):

@@ -43,15 +43,16 @@ Numbers = dict[str, np.ndarray]
 
 def jobs(config: PaperAConfig) -> list[Job]:
     """Real, random and thinned data in one job, the controls in one each, the generators in blocks of seeds."""
-    found = [_job(config, arm, 0, config.seeds) for arm in LABELS if arm not in GENERATORS]
+    found = [make_job(config, arm, 0, config.seeds) for arm in LABELS if arm not in GENERATORS]
     size = config.learning_curves.seeds_per_job
     for arm in GENERATORS:
         for first in range(0, config.seeds, size):
-            found.append(_job(config, arm, first, min(size, config.seeds - first)))
+            found.append(make_job(config, arm, first, min(size, config.seeds - first)))
     return found
 
 
-def _job(config: PaperAConfig, arm: str, first: int, seeds: int) -> Job:
+def make_job(config: PaperAConfig, arm: str, first: int, seeds: int) -> Job:
+    """The job of an arm for ``seeds`` seeds from ``first`` on (of those of the configuration)."""
     own = config.learning_curves
     depends = {
         "arm": arm,
@@ -104,7 +105,9 @@ def held_out_rows(config: PaperAConfig) -> Experience:
     return unpack(make_ring(1, len(problem.features)), rows, jnp.ones(len(rows), bool))
 
 
-def architecture(config: PaperAConfig, problem: Problem, arm: str, k: Any, random: Any) -> Distributed:
+def architecture(
+    config: PaperAConfig, problem: Problem, arm: str, k: Any, random: Any, share: Any = None, age_limit: Any = np.inf
+) -> Distributed:
     """The system of an arm: one of ``k`` experiences is sent; with ``random`` decisions it learns nothing.
 
     Args:
@@ -113,6 +116,8 @@ def architecture(config: PaperAConfig, problem: Problem, arm: str, k: Any, rando
         arm: of ``arms.LABELS``.
         k: a number.
         random: 0 or 1.
+        share: of a batch that is generated; 1 - 1/k if not given.
+        age_limit: iterations after which a generated row is not learnt from.
     """
     own = config.learning_curves
     agent = systems.ddqn(
@@ -126,7 +131,8 @@ def architecture(config: PaperAConfig, problem: Problem, arm: str, k: Any, rando
         agent,
         augment=arms.augment(config, problem, arm),
         weights_period=config.system.weights_period,
-        generated_share=1.0 - 1.0 / k,
+        generated_share=1.0 - 1.0 / k if share is None else share,
+        age_limit=age_limit,
         learning_starts=own.learning_starts,
         brm_capacity=own.brm_capacity,
         arm_capacity=own.arm_capacity,
@@ -136,11 +142,20 @@ def architecture(config: PaperAConfig, problem: Problem, arm: str, k: Any, rando
 
 
 def lane(
-    config: PaperAConfig, problem: Problem, arm: str, held_out: Experience, numbers: tuple[Any, Any], key: jax.Array
+    config: PaperAConfig, problem: Problem, arm: str, held_out: Experience, numbers: tuple[Any, ...], key: jax.Array
 ) -> dict[str, jax.Array]:
-    """One run, to be traced: reward and error of every iteration, held-out error of every period."""
-    own, period, (k, random) = config.learning_curves, config.generators.fit_period, numbers
-    made = architecture(config, problem, arm, k, random)
+    """One run, to be traced: reward and error of every iteration, held-out error of every period.
+
+    Args:
+        config: the experiments.
+        problem: of the run.
+        arm: of ``arms.LABELS``.
+        held_out: experiences that nobody learns from.
+        numbers: from k on, those of :func:`architecture`.
+        key: typed random key.
+    """
+    own, period, k = config.learning_curves, config.generators.fit_period, numbers[0]
+    made = architecture(config, problem, arm, *numbers)
     state = system.init(key, made, problem)
     # Devices do not send in step: their counters start evenly spread over the k tasks.
     spread = 1 + jnp.floor(jnp.arange(own.devices) * k / own.devices).astype(jnp.int32)

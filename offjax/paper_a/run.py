@@ -25,6 +25,7 @@ EXPERIMENTS: tuple[str, ...] = (
     "optimum",
     "algorithms",
     "learning_curves",
+    "shares",
     "table_2c",
 )
 
@@ -62,7 +63,8 @@ def figures(folder: Path | None = None, redo: bool = False, quick: bool = False,
         folder = store.folder / "figures" if quick else Path("paper_figures/paper_a")
     modules = experiments()
     jobs = {name: module.jobs(config) for name, module in modules.items()}
-    compute(store, [job for own in jobs.values() for job in own], redo)
+    every = list({store.path(job): job for own in jobs.values() for job in own}.values())  # some serve two modules
+    compute(store, every, redo)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -71,7 +73,7 @@ def figures(folder: Path | None = None, redo: bool = False, quick: bool = False,
     for name, module in modules.items():
         claims += module.draw(config, {job.name: store.get(job) for job in jobs[name]}, folder)
     if not quick:
-        write_claims(folder, claims, about(config, store, [job for own in jobs.values() for job in own]))
+        write_claims(folder, claims, about(config, store, every))
 
 
 def compute(store: Store, jobs: Sequence[Job], redo: bool = False) -> None:

@@ -37,6 +37,9 @@ CUTS = {
     "both": "both links down",
 }
 LOSSES = {"edge": "edge server lost", "cloud": "cloud server lost", "both": "both links to the cloud lost"}
+NODES = {"edge": ("mec",), "cloud": ("cloud",), "both": ("backhaul", "backup")}  # what is gone in each
+HISTORIES = {"lost": "networks that never saw one", "seen": "networks that have seen some"}
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -46,26 +49,45 @@ class Case:
     name: str
     sending_period: int
     weights_period: int
-    gone: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    gone: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
 
 
 def cases(config: PaperAConfig) -> list[Case]:
     """All members, in the order of the results."""
     chosen, own = config.traffic, config.system
-    start, stop = chosen.failure_start, chosen.failure_start + chosen.failure_slots
+    start, cut = chosen.failure_start, (chosen.failure_start, chosen.failure_start + chosen.failure_slots)
     found = [Case(f"SF={period}", period, own.weights_period) for period in chosen.sending_periods]
     found += [Case(f"T={period}", 1, period) for period in chosen.weights_periods]
     links = {"none": (), "first": ("backhaul",), "second": ("backup",), "both": ("backhaul", "backup")}
-    found += [Case(f"cut={name}", 1, own.weights_period, dict.fromkeys(links[name], (start, stop))) for name in CUTS]
-    gone = {"edge": ("mec",), "cloud": ("cloud",), "both": ("backhaul", "backup")}
-    found += [Case(f"lost={name}", 1, own.weights_period, dict.fromkeys(gone[name], (start, FAR))) for name in LOSSES]
+    found += [Case(f"cut={name}", 1, own.weights_period, dict.fromkeys(links[name], (cut,))) for name in CUTS]
+    for history in HISTORIES:
+        before = seen(config) if history == "seen" else {}
+        for name in LOSSES:
+            last = dict.fromkeys(NODES[name], ((start, FAR),))
+            gone = {node: before.get(node, ()) + last.get(node, ()) for node in (*before, *last)}
+            found.append(Case(f"{history}={name}", 1, own.weights_period, gone))
+    return found
+
+
+def seen(config: PaperAConfig) -> dict[str, tuple[Span, ...]]:
+    """Short failures before the one that lasts, each node in its turn, evenly over the time until then."""
+    chosen, found = config.traffic, dict[str, tuple[Span, ...]]()
+    turn = chosen.turn_slots
+    for round in range(1, chosen.seen_failures + 1):
+        for place, nodes in enumerate(NODES.values()):
+            start = (round * len(NODES) + place) * turn
+            for node in nodes:
+                found[node] = (*found.get(node, ()), (start, start + chosen.seen_slots))
     return found
 
 
 def problem_of(config: PaperAConfig, case: Case) -> Any:
     """Nothing is shared: what a device can get does not depend on the others, so that the best is known."""
     never = (FAR, FAR + 1)
-    spans: dict[str, Any] = {name: [case.gone.get(name, never)] for name in ("mec", "cloud", "backhaul", "backup")}
+    spans: dict[str, Any] = {}
+    for node in ("mec", "cloud", "backhaul", "backup"):
+        gone = case.gone.get(node, ())
+        spans[node] = [*gone, *[never] * (config.traffic.seen_failures + 1 - len(gone))]
     return systems.problem(config.system, scenario=Scenario(redundant=True, **spans), sharing=Sharing())
 
 
@@ -210,11 +232,17 @@ def claim_24(config: PaperAConfig, found: Result) -> Claim:
     )
 
 
-def claim_48(config: PaperAConfig, score: np.ndarray) -> Claim:
-    """Quick adaptation to a change of the system: slots until the reward is near the best that is left to reach."""
+def claim_48(config: PaperAConfig, score: np.ndarray, history: str) -> Claim:
+    """Quick adaptation to a change of the system: slots until the reward is near the best that is left to reach.
+
+    Args:
+        config: the experiments.
+        score: [M, S, slots] of all cases.
+        history: of :data:`HISTORIES`.
+    """
     chosen = config.traffic
     times = {
-        name: slots_to(score[_at(config, f"lost={name}")], chosen.failure_start, chosen.recovered).astype(float)
+        name: slots_to(score[_at(config, f"{history}={name}")], chosen.failure_start, chosen.recovered).astype(float)
         for name in LOSSES
     }
     slowest = max(times, key=lambda name: times[name].mean())
@@ -222,7 +250,7 @@ def claim_48(config: PaperAConfig, score: np.ndarray) -> Claim:
     each = ", ".join(f"{text} {times[name].mean():.1f}" for name, text in LOSSES.items())
     reason = (
         f"slots until the next {chosen.window} score {chosen.recovered:g} (0: random, 1: best that is left), "
-        f"slowest of {each}; {chosen.quick_slots} are called quick; devices hear of the loss, networks never saw one"
+        f"slowest of {each}; {chosen.quick_slots} are called quick; devices hear of the loss; {HISTORIES[history]}"
     )
     holds = float(band.high) <= chosen.quick_slots
     return Claim(
@@ -243,7 +271,8 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> l
     _draw_traffic(config, found, score, folder)
     _draw_cuts(config, found, folder)
     _draw_losses(config, score, folder)
-    return [claim_24(config, found), claim_47(config, found), claim_48(config, score)]
+    losses = [claim_48(config, score, history) for history in HISTORIES]
+    return [claim_24(config, found), claim_47(config, found), *losses]
 
 
 def final_scores(config: PaperAConfig, score: np.ndarray) -> np.ndarray:
@@ -314,23 +343,24 @@ def _draw_cuts(config: PaperAConfig, found: Result, folder: Path) -> None:
 
 def _draw_losses(config: PaperAConfig, score: np.ndarray, folder: Path) -> None:
     chosen, rows = config.traffic, []
-    figure, axes = new_figure(1, 2, 12, 4)
-    slots = np.arange(score.shape[-1])
-    for place, (name, label) in enumerate(LOSSES.items()):
-        own = score[_at(config, f"lost={name}")]
-        for axis in axes[0]:
-            draw_band(axis, slots, own, label, color=f"C{place}")
-        times = slots_to(own, chosen.failure_start, chosen.recovered)
-        rows += [[name, seed, int(time)] for seed, time in enumerate(times)]
-    for axis in axes[0]:
-        axis.axvline(chosen.failure_start, color="k", lw=1, ls=":")
-        axis.axhline(chosen.recovered, color="k", lw=1, ls="--")
-        axis.set(xlabel=f"slot (means of the next {chosen.window})")
-        axis.grid(alpha=0.3)
     start = chosen.failure_start - 2 * chosen.window
-    axes[0, 1].set(xlim=(start, start + 6 * chosen.window), ylim=(-0.1, 1.05), title="around the loss")
-    axes[0, 0].set(ylabel="score (0: random, 1: best of what is left)", ylim=(-0.1, 1.05), title="the whole run")
+    figure, axes = new_figure(len(HISTORIES), 2, 12, 7, sharey=True)
+    slots = np.arange(score.shape[-1])
+    for own, (history, text) in zip(axes, HISTORIES.items(), strict=True):
+        for place, (name, label) in enumerate(LOSSES.items()):
+            curves = score[_at(config, f"{history}={name}")]
+            for axis in own:
+                draw_band(axis, slots, curves, label, color=f"C{place}")
+            times = slots_to(curves, chosen.failure_start, chosen.recovered)
+            rows += [[history, name, seed, int(time)] for seed, time in enumerate(times)]
+        for axis in own:
+            axis.axvline(chosen.failure_start, color="k", lw=1, ls=":")
+            axis.axhline(chosen.recovered, color="k", lw=1, ls="--")
+            axis.set(xlabel=f"slot (means of the next {chosen.window})", ylim=(-0.1, 1.05))
+            axis.grid(alpha=0.3)
+        own[0].set(ylabel="score (0: random, 1: best of what is left)", title=f"{text}: the whole run")
+        own[1].set(xlim=(start, start + 6 * chosen.window), title=f"{text}: around the loss")
     axes[0, 1].legend(fontsize=8, loc="center right")
     figure.suptitle(f"A server or the cloud is lost for good while the system learns, {config.seeds} seeds")
     save(figure, folder, "adaptation")
-    write_table(folder, "adaptation", ("lost", "seed", "slots_to_adapt"), rows)
+    write_table(folder, "adaptation", ("history", "lost", "seed", "slots_to_adapt"), rows)

@@ -7,7 +7,7 @@ import pytest
 
 from offjax.config.paper_a import PaperAConfig, load_paper_a
 from offjax.errors import ConfigError
-from offjax.paper_a import learning_curves, table_2c
+from offjax.paper_a import learning_curves, shares, table_2c
 from offjax.paper_a.arms import FIDELITY, GENERATORS, LABELS
 
 CONFIG = load_paper_a(Path(__file__).parents[2] / "configs/paper_a.yaml")
@@ -155,9 +155,33 @@ def test_the_table_says_what_helps(tmp_path, monkeypatch, gan, holds):
             {"learning_curves": {"iterations": 1550}},
             r"learning_curves\.iterations: 1550 .* multiple of generators\.fit_period = 150",
         ),
+        ({"shares": {"sparsity": 7}}, r"shares\.sparsity: 7 .*one of learning_curves\.sparsities = \[2, 5, 10"),
         ({"learning_curves": {"arm_capacity": 63}}, r"learning_curves\.arm_capacity: 63 .*batch_size = 64"),
     ],
 )
 def test_numbers_that_contradict_each_other(text, line):
     with pytest.raises(ConfigError, match=line):
         PaperAConfig(**text)
+
+
+def test_shares_are_held_against_the_thinned_data_of_the_same_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr("offjax.paper_a.drawing.REPLICATES", 20)
+    levels, rng = np.array([-2.0, -1.5, -1.0, -0.5]), np.random.default_rng(0)
+    results = _results([GOOD] * len(KS), [-1.5] * len(KS))
+    for job in shares.jobs(CONFIG)[1:]:
+        results[job.name] = {"reward": _curves([*levels, *levels[::-1]], rng)[:, : CURVES.seeds_per_job]}
+    found = shares.scores(CONFIG, results)
+    np.testing.assert_allclose(found["thinned"].mean(), 0.75, atol=0.01)
+    np.testing.assert_allclose(found["gan"].mean(axis=1), [0.5, 0.75, 1, 1.25, 1.25, 1, 0.75, 0.5], atol=0.01)
+    assert shares.settings(CONFIG)[0] == (CONFIG.shares.shares[0], np.inf)
+    assert shares.settings(CONFIG)[-1] == (CONFIG.shares.shares[-1], CONFIG.shares.age_limit)
+    assert shares.draw(CONFIG, results, tmp_path) == []
+    rows = [line.split(",") for line in (tmp_path / "shares.csv").read_text().splitlines()[1:]]
+    assert len(rows) == len(shares.ARMS) * len(shares.settings(CONFIG))
+    np.testing.assert_allclose(float(rows[0][6]), -0.25, atol=0.02)
+    assert (tmp_path / "shares.png").stat().st_size > 10_000
+
+
+def test_a_job_that_serves_two_modules_is_one_job():
+    own, other = learning_curves.jobs(CONFIG), shares.jobs(CONFIG)
+    assert {job.key for job in own} & {job.key for job in other} == {own[0].key}

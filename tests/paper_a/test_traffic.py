@@ -39,6 +39,14 @@ def test_a_case_has_its_schedule_and_its_numbers():
     assert spans("cut=both") == [[START, stop], [START, stop], never, never]
     assert spans("lost=edge") == [never, never, [START, traffic.FAR], never]
     assert spans("lost=cloud") == [never, never, never, [START, traffic.FAR]]
+    before = [4 * [CONFIG.traffic.seen_slots]] * 4
+    schedule = traffic.problem_of(CONFIG, cases["seen=cloud"]).params.schedule
+    lengths = [kind.stop - kind.start for kind in (schedule.backhaul, schedule.backup, schedule.server)]
+    assert np.concatenate(lengths)[:, :4].tolist() == before, "each node failed four times"
+    assert (schedule.server.start[1, 4], schedule.server.stop[1, 4]) == (START, traffic.FAR)
+    starts = np.sort(np.concatenate([schedule.backhaul.start[0, :4], *schedule.server.start[:, :4]]))
+    assert (np.diff(starts) >= CONFIG.traffic.seen_slots).all(), "one after the other"
+    assert starts[-1] + CONFIG.traffic.seen_slots <= START
     structures = {jax.tree.structure(traffic.problem_of(CONFIG, case)) for case in cases.values()}
     assert len(structures) == 1, "all are members of one program"
 
