@@ -1,22 +1,34 @@
-"""Problems out of configurations: the one place where a key of a file becomes a number in SI units."""
+"""Problems and architectures out of configurations: the one place where a key becomes a number in SI units."""
 
 import dataclasses
 from typing import Any
 
+from offjax.agents import make_agent
 from offjax.config import (
+    ArchitectureConfig,
     ArrivalConfig,
     BaseProblemConfig,
     Laas2022Config,
+    LearnerConfig,
     Nieto2024Config,
     RunConfig,
     ScenarioConfig,
     TaskSetConfig,
 )
 from offjax.errors import ConfigError
+from offjax.learning.access_point import Links
+from offjax.learning.augment import Noise, Relabel
+from offjax.learning.centralised import Centralised
+from offjax.learning.cloud import Learner
+from offjax.learning.distributed import Distributed
+from offjax.learning.generated import Generated, columns_of
+from offjax.learning.system import Architecture
 from offjax.problems import laas2022, nieto2024
 from offjax.problems.parts import Sharing
 from offjax.problems.scenario import Scenario
 from offjax.problems.spec import Problem
+from offjax.replay.flow import Flow
+from offjax.replay.gan import Gan
 from offjax.workload import arrivals
 from offjax.workload.arrivals import Arrivals
 from offjax.workload.dealt import DeadlineModel, DealtTasks
@@ -79,6 +91,82 @@ def _path(field: str, chosen: BaseProblemConfig) -> str:
     known = field in type(chosen).model_fields or field.startswith(("fleet.", "servers."))
     known = known and field.count(".") < 3 and not field.startswith("servers.backhaul")
     return "problem.slots" if field == "horizon" else f"problem.{field}" if known else field
+
+
+def build_architecture(config: RunConfig, agent_name: str, problem: Problem) -> Architecture:
+    """The architecture of a configuration around one of its agents.
+
+    Raises:
+        ConfigError: numbers, an agent or a problem that do not go together.
+    """
+    chosen, fields = config.architecture, dict(config.agents.named())[agent_name]
+    assert chosen is not None
+    try:
+        learner = _learner(chosen, make_agent(agent_name, **fields.model_dump()), problem)
+        return _architecture(chosen, learner)
+    except ConfigError as error:
+        raise ConfigError(_own_path(error.field, agent_name), error.value, error.allowed) from None
+
+
+def _own_path(field: str, agent_name: str) -> str:
+    """Where a number of an architecture stands in a configuration."""
+    if field in ("n_steps", "prioritised"):
+        return f"agents.{agent_name}.{field}"
+    if field in LearnerConfig.model_fields:
+        return f"architecture.learner.{field}"
+    if field in ("relabel", "augment"):
+        return "architecture.generator.kind"
+    return f"architecture.{field.replace('augment.', 'generator.')}"
+
+
+def _learner(chosen: ArchitectureConfig, agent: Any, problem: Problem) -> Learner:
+    own, made = chosen.learner, chosen.generator
+    return Learner(
+        agent,
+        augment=_augment(chosen, problem),
+        weights_period=own.weights_period,
+        generated_share=-1.0 if made.share is None else made.share,
+        age_limit=float(made.age_limit or "inf"),
+        learning_starts=own.learning_starts,
+        brm_capacity=own.brm_capacity,
+        arm_capacity=own.arm_capacity,
+        iterations=own.iterations,
+        fit_period=made.fit_period,
+    )
+
+
+def _augment(chosen: ArchitectureConfig, problem: Problem) -> Any:
+    own = chosen.generator
+    match own.kind:
+        case "none":
+            return None
+        case "noise":
+            return Noise(scale=own.noise)
+        case "relabel":
+            return Relabel(problem)
+    columns, batch = columns_of(problem), own.batch_size
+    generator = Gan(columns, batch_size=batch) if own.kind == "gan" else Flow(columns, ("reward",), batch_size=batch)
+    same = ("least_rows", "reward", "decisions", "steps", "pool", "rows")
+    return Generated(generator, problem, **{name: getattr(own, name) for name in same})
+
+
+def _architecture(chosen: ArchitectureConfig, learner: Learner) -> Architecture:
+    own = chosen.links
+    links = Links(
+        air_loss=own.air_loss,
+        wire_loss=own.wire_loss,
+        loop_latency=own.loop_latency_s,
+        jitter=own.jitter_s,
+        duplicates=own.duplicates,
+        waits=own.waits,
+        places=own.places,
+    )
+    same = {name: getattr(chosen, name) for name in ("sending_period", "counter_start", "resources")}
+    if chosen.inference_ms is not None:
+        same["inference"] = chosen.inference_ms * MILLI
+    if chosen.kind == "distributed":
+        return Distributed(learner, links, order=chosen.order, versions=chosen.versions, **same)
+    return Centralised(learner, links, observe=chosen.observe_ms * MILLI, over_links=chosen.over_links, **same)
 
 
 def make_scenario(own: ScenarioConfig) -> Scenario:

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from offjax.agents import make_agent
-from offjax.building import build_problem, make_scenario
+from offjax.building import build_architecture, build_problem, make_scenario
 from offjax.config import Nieto2024Config, RunConfig, config_hash, is_sweep, load_config, to_yaml
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
@@ -29,6 +29,7 @@ from offjax.evaluation.validation import Validator
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.keys import Purpose, key_of, keys_of
+from offjax.learning.system_unit import SystemUnit
 from offjax.learning.unit import Unit, UnitState, load_unit, require_memory, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
@@ -91,17 +92,21 @@ def build_tasks(config: RunConfig) -> list[Task]:
     for scenario in config.problem.scenarios:
         problem = build_problem(config, scenario, config.problem.devices // training.worlds)
         for name, fields in config.agents.named():
-            place = len(tasks)
-            unit = Unit(
-                name=f"{name}-{Path(scenario).stem}",
-                agents=(make_agent(name, **fields.model_dump()),) * len(seeds),
-                problems=(problem,) * len(seeds),
-                seeds=seeds,
-                keys=tuple(jax.random.fold_in(key_of(seed, Purpose.TRAIN), place) for seed in seeds),
-                plan=plan,
-                rounds=training.rounds,
-                checkpoint_rounds=training.checkpoint_rounds,
-            )
+            place, count = len(tasks), len(seeds)
+            own: dict[str, Any] = {
+                "name": f"{name}-{Path(scenario).stem}",
+                "agents": (make_agent(name, **fields.model_dump()),) * count,
+                "problems": (problem,) * count,
+                "seeds": seeds,
+                "keys": tuple(jax.random.fold_in(key_of(seed, Purpose.TRAIN), place) for seed in seeds),
+                "plan": plan,
+                "rounds": training.rounds,
+                "checkpoint_rounds": training.checkpoint_rounds,
+            }
+            if config.architecture is None:
+                unit = Unit(**own)
+            else:
+                unit = SystemUnit(**own, architectures=(build_architecture(config, name, problem),) * count)
             tasks.append(Task(name, scenario, unit))
     return tasks
 

@@ -138,7 +138,7 @@ def test_numbers_read_as_people_write_them(write):
 @pytest.mark.parametrize(
     ("text", "field", "words"),
     [
-        ("problm: {}", "problm", ["did you mean problem?", "allowed keys: problem, agents, training"]),
+        ("problm: {}", "problm", ["did you mean problem?", "allowed keys: problem, agents, architecture, training"]),
         ("problem: {slot: 3}", "problem.slot", ["did you mean slots?", "devices_per_cell"]),
         ("agent: {ac: {}}", "agent", ["did you mean agents?"]),
         ("agents: {ac: {gama: 1}}", "agents.ac.gama", ["did you mean gamma?", "critic_learning_rate"]),

@@ -1,6 +1,7 @@
 """The configuration of a run: typed records, YAML files, ``--set path=value``, errors in one plain line."""
 
 from offjax.config.agents import A2cConfig, AcConfig, AgentsConfig, DdqnConfig, DqnConfig, PpoConfig
+from offjax.config.architecture import ArchitectureConfig, LearnerConfig
 from offjax.config.fields import Amount, Amounts, Cell, CellOutages, Name, Outages, Share, Shares, Slot, Width
 from offjax.config.plain_errors import Tree
 from offjax.config.problem import (
@@ -42,6 +43,7 @@ __all__ = [
     "AgentsConfig",
     "Amount",
     "Amounts",
+    "ArchitectureConfig",
     "ArrivalConfig",
     "BaseProblemConfig",
     "Cell",
@@ -53,6 +55,7 @@ __all__ = [
     "Laas2022Config",
     "LaasDeviceConfig",
     "LaasServerConfig",
+    "LearnerConfig",
     "Mix",
     "Name",
     "Nieto2024Config",

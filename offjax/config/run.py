@@ -1,10 +1,11 @@
 """Everything that a run depends on, and what its groups demand of each other."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from offjax.config.agents import AcConfig, AgentsConfig, DdqnConfig
+from offjax.config.architecture import ArchitectureConfig
 from offjax.config.fields import SCENARIOS, Name, Record, distinct, whole
 from offjax.config.plain_errors import keys
 from offjax.config.problem import Mix, Nieto2024Config
@@ -68,6 +69,11 @@ class RunConfig(Record):
     agents: AgentsConfig = Field(
         default=AgentsConfig(ac=AcConfig()), description="the learning agents, all of which are trained"
     )
+    architecture: ArchitectureConfig | None = Field(
+        default=None,
+        description="a group: one agent in the cloud learns from what devices send it, or decides for them (none: "
+        "the agents see every experience at once)",
+    )
     training: TrainingConfig = Field(default=TrainingConfig(), description="the training")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="the evaluation")
     scenarios: dict[Name, ScenarioConfig] = Field(
@@ -83,6 +89,12 @@ class RunConfig(Record):
         found = self.scenarios.get(name) or load_scenario(name)
         found.check_horizon(self.problem.slots, name)
         return found
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an architecture there is no such key: what was written before there were any keeps its hash."""
+        tree: dict[str, Any] = dump(self)
+        return {key: value for key, value in tree.items() if key != "architecture" or value is not None}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -115,6 +127,8 @@ def _check_cells(config: RunConfig) -> None:
 def _check_training(config: RunConfig) -> None:
     training, evaluation = config.training, config.evaluation
     slots = config.problem.slots
+    if config.architecture is not None:
+        _check_architecture(config, config.architecture)
     if slots % training.worlds:
         near = max(n for n in range(1, training.worlds) if slots % n == 0)
         raise ConfigError("training.worlds", training.worlds, f"it must divide problem.slots = {slots}, like {near}")
@@ -130,7 +144,7 @@ def _check_training(config: RunConfig) -> None:
         raise ConfigError("agents", {}, text)
     for name, agent in config.agents.named():
         _check_rollouts(config, name, getattr(agent, "rollout_slots", 1))
-    if config.agents.ddqn is not None:
+    if config.architecture is None and config.agents.ddqn is not None:
         _check_replay(config, config.agents.ddqn)
     if training.learners == "independent":
         _check_independent(config)
@@ -150,6 +164,18 @@ def _check_rollouts(config: RunConfig, name: str, rollout_slots: int) -> None:
     if (round_slots // rollout_slots) % training.points_per_round:
         text = f"it must divide the {round_slots // rollout_slots} rollouts that a round of {name} has"
         raise ConfigError("training.points_per_round", training.points_per_round, text)
+
+
+def _check_architecture(config: RunConfig, own: ArchitectureConfig) -> None:
+    """All devices live in one world, and share one agent."""
+    for field, value in {"worlds": 1, "learners": "shared"}.items():
+        found = getattr(config.training, field)
+        if found != value:
+            raise ConfigError(f"training.{field}", found, f"{value} with an architecture: one agent, and one world")
+    period, slots = own.generator.fit_period, config.problem.slots
+    if own.generator.fits and slots % period:
+        text = f"it must divide problem.slots = {slots}"
+        raise ConfigError("architecture.generator.fit_period", period, text)
 
 
 def _check_independent(config: RunConfig) -> None:

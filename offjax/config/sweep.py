@@ -220,6 +220,9 @@ def parse_sweep(tree: Mapping[str, Any], folder: Path = Path()) -> SweepConfig:
 
 def _check(sweep: SweepConfig, run: RunConfig) -> None:
     tree = _tree(run)
+    if run.architecture is not None:
+        text = "a sweep trains agents that see every experience: leave it out; `offjax train` runs architectures"
+        raise ConfigError("base.architecture", run.architecture.kind, text)
     for path in sweep.axes:
         if path in OWN_AXES:
             raise ConfigError("axes", path, OWN_AXES[path])

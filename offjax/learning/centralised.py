@@ -46,6 +46,12 @@ class Centralised(Architecture):
             "answers": bytes_of(report.requests.arrived, reply),
         }
 
+    def air_bits(self, problem: Problem, report: Report) -> tuple[jax.Array, jax.Array]:
+        """Observations and rewards up, decisions down."""
+        question, reply = self.request_bits(len(problem.features))
+        rewards = report.experiences.sent * jnp.float32(self.experience_bits(len(problem.features)))
+        return rewards + report.requests.sent * jnp.float32(question), report.requests.arrived * jnp.float32(reply)
+
     def first_versions(self, learnt: object, devices: int) -> Versions | None:
         """Devices hold no network."""
         return None

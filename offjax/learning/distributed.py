@@ -63,6 +63,11 @@ class Distributed(Architecture):
             "weights_wire": transfers * problem.params.access_points,
         }
 
+    def air_bits(self, problem: Problem, report: Report) -> tuple[jax.Array, jax.Array]:
+        """Experiences up, weights down."""
+        up = report.experiences.sent * jnp.float32(self.experience_bits(len(problem.features)))
+        return up, report.weights.sent * jnp.float32(self.weights_bits(problem))
+
     def first_versions(self, learnt: object, devices: int) -> Versions:
         """Line 1: all devices start with the agent's own first network (guess)."""
         return access_point.first_versions(policy_of(learnt), self.versions, devices)

@@ -75,6 +75,10 @@ class Architecture:
         """Bytes sent by kind of message, over all slots of a report on the host; Python's integers."""
         raise NotImplementedError
 
+    def air_bits(self, problem: Problem, report: "Report") -> tuple[jax.Array, jax.Array]:
+        """[slots] float32 bit that are sent by radio in each slot of a report, up and down; to be traced."""
+        raise NotImplementedError
+
     def first_versions(self, learnt: Any, devices: int) -> Versions | None:
         """The networks that devices hold, where they hold any."""
         raise NotImplementedError
@@ -116,6 +120,11 @@ class SystemState(struct.PyTreeNode):
     learner: LearnerState
     chance: jax.Array  # [Chance, D] what messages draw in this slot; drawn a slot ahead, as the world's draws are
     key: jax.Array  # typed random key
+
+    @property
+    def agent(self) -> Any:
+        """What the agent has learnt, as in a ``TrainState``."""
+        return self.learner.learnt
 
 
 class Report(struct.PyTreeNode):
