@@ -115,13 +115,13 @@ def claim_51(results: Mapping[str, Result]) -> Claim:
     scores = {name: score(found) for name, found in results.items()}
     worst = min(scores, key=lambda name: scores[name].mean())
     band = mean_over_seeds(scores[worst])
-    costs = {
-        name: found["learned"].sum() / len(found["learned"]) / found["exact"].sum() for name, found in results.items()
-    }
-    each = ", ".join(f"{name.removeprefix('cell-')} devices {ratio:.4f}" for name, ratio in costs.items())
+    told = []
+    for name, found in results.items():
+        ratio = found["learned"].sum() / len(found["learned"]) / found["exact"].sum()
+        told.append(f"{name.removeprefix('cell-')}: {scores[name].mean():.3f} ({ratio:.3f})")
     reason = (
         f"(R - R_random) / (R_exact - R_random) in held-out slot games, least of all sizes of a cell; from {AIM:g} on "
-        f"it is called near; cost over that of the optimum: {each}"
+        f"it is called near; score by devices of a cell (cost over that of the optimum): {', '.join(told)}"
     )
     holds, seeds = bool(float(band.low) >= AIM), scores[worst].size
     return Claim(51, float(band.value), "score", interval(band), seeds, holds, "emergent", reason, "optimum.png")
@@ -145,7 +145,8 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> l
             rows.append([cell, name, value, low, high])
         own = mean_over_seeds(score(found))
         axis.set_xticks(range(len(bars)), list(bars.values()), rotation=20, fontsize=8)
-        axis.set_title(f"cells of {cell}: learned scores {float(own.value):.3f} of 1", fontsize=10)
+        who = f"cells of {cell}" if cell > 1 else "nobody shares"
+        axis.set_title(f"{who}: learned scores {float(own.value):.3f} of 1", fontsize=10)
         axis.grid(alpha=0.3, axis="y")
         rows.append([cell, "score_learned", float(own.value), *interval(own)])
     axes[0, 0].set_ylabel("cost of a task, equation (4)")

@@ -38,4 +38,4 @@ def test_the_score_and_the_claim():
     told = optimum.claim_51({"cell-4": near, "cell-20": far})
     assert not told.holds
     assert told.measured == pytest.approx(0.5)
-    assert "4 devices 1.1000" in told.reason
+    assert "4: 0.950 (1.100), 20: 0.500 (2.000)" in told.reason
