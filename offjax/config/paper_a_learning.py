@@ -105,7 +105,7 @@ class TableConfig(Record):
         default=(5, 10, 20, 50), description="a list of rising whole numbers k from 2, for the arms without a generator"
     )
     generator_sparsities: Sparsities = Field(
-        default=(5, 20), description="a list of rising whole numbers k from 2, for the arms with one"
+        default=(5, 10, 20, 50), description="a list of rising whole numbers k from 2, for the arms with one"
     )
     behaviour: tuple[float, float, float] = Field(
         default=(0.6, 0.25, 0.15),

@@ -42,6 +42,7 @@ LANE, ALONE = 80, 400  # devices that a lane counts as, without and with a gener
 PLAIN = ("none", "noise", "relabel")
 MADE = ("gan", "flow")
 LAWS = ("policy", "uniform")
+OF_GENERATORS = {"generator_sparsities", "gan_steps", "flow_steps", "head_steps", "pool"}  # numbers of no other arm
 OPTIONS = tuple(product(REWARDS, LAWS))  # what a generated row's reward is, and which decisions
 REFERENCES = ("local", "random", "behaviour", "myopic")
 LABELS = {
@@ -92,6 +93,8 @@ def _job(config: PaperAConfig, name: str, cost: float, run: Any) -> Job:
     groups = ("system", "gaps", "generators", "learning_curves", "table_2c")
     depends = {"name": name, "seed": config.seed, "seeds": config.seeds}
     depends |= {group: getattr(config, group).model_dump(mode="json") for group in groups}
+    if name not in MADE:
+        depends["table_2c"] = config.table_2c.model_dump(mode="json", exclude=OF_GENERATORS)
     return Job(NAME, name, depends, cost, partial(run, config))
 
 
@@ -313,7 +316,8 @@ def _cell(band: Bounded, gain: Bounded | None) -> str:
 def _draw_rows(config: PaperAConfig, rows: list[Row], folder: Any) -> None:
     """An axis for each k that generators have: every policy's mean and interval, references as lines."""
     own = config.table_2c
-    figure, axes = new_figure(1, len(own.generator_sparsities), 6.2 * len(own.generator_sparsities), 6.0, sharex=True)
+    count = len(own.generator_sparsities)
+    figure, axes = new_figure(1, count, 3.0 + 3.6 * count, 6.0, sharex=True, sharey=True)
     for axis, k in zip(axes[0], own.generator_sparsities, strict=True):
         shown = [(label, mean_over_seeds(rewards)) for label, number, rewards in rows if number == k]
         whole = mean_over_seeds(
@@ -323,7 +327,7 @@ def _draw_rows(config: PaperAConfig, rows: list[Row], folder: Any) -> None:
             colour = "C0" if label.startswith("GAN") else "C1" if label.startswith("flow") else "black"
             error = [[band.value - band.low], [band.high - band.value]]
             axis.errorbar(band.value, -place, xerr=error, fmt="o", ms=4, capsize=2, color=colour)
-        axis.set_yticks([-place for place in range(len(shown))], [label for label, _ in shown], fontsize=8)
+        axes[0, 0].set_yticks([-place for place in range(len(shown))], [label for label, _ in shown], fontsize=8)
         for name, style in (("random", ":"), ("local", "-."), ("behaviour", "--")):
             value = next(rewards.mean() for label, _, rewards in rows if label == LABELS[name])
             axis.axvline(value, color="0.5", lw=0.9, ls=style, label=LABELS[name])
