@@ -74,6 +74,14 @@ def test_claims_follow_the_counts():
     assert not resilience.claim_44(FLEET.latencies, held).holds
     told = resilience.claim_45(FLEET.latencies, {"constant": held, "periodic": held})
     assert (told.holds, told.basis, told.measured) == (True, "emergent", 0.0)
+    form = np.zeros(count)
+    form[: len(FLEET.latencies)] = resilience.closed_form(np.asarray(FLEET.latencies), CONFIG.resilience.service_share)
+    for shift, holds in ((0.0, True), (0.05, False)):
+        waits = np.round(TASKS * np.clip(form + shift, 0, 1)).astype(int)
+        own = _result({End.NO_DECISION: waits, End.IN_TIME: TASKS - waits}) | {"base": np.zeros(())}
+        told = resilience.claim_38(CONFIG, FLEET.latencies, own)
+        assert told.holds == holds
+        assert told.measured == pytest.approx(shift, abs=0.002)
     for cause in (End.NO_DECISION, End.BUFFER_FULL, End.SERVER_LOST, End.BATTERY_EMPTY):
         one = _result({cause: np.eye(count, dtype=int)[1], End.IN_TIME: TASKS - 1})
         told = resilience.claim_45(FLEET.latencies, {"constant": held, "periodic": one})
