@@ -150,3 +150,24 @@ def test_the_same_run_again_has_the_same_bits(run, tmp_path):
     assert one == two
     weights = [Path(folder.policy / "policy.npz").read_bytes() for folder in (run, again)]
     assert weights[0] == weights[1]
+
+
+def test_a_centralised_system_is_trained_compared_and_exported(tmp_path):
+    """With the loop slower than the tasks come, it drops what comes meanwhile; its policy is a policy like others."""
+    problem = {"name": "laas2022", "devices": 20, "slots": 40}
+    agents = {"ddqn": {"hidden": [8], "batch_size": 16}}
+    training = {"seeds": 2, "worlds": 1, "rounds": 2, "points_per_round": 2, "validation_devices": 20}
+    architecture = {"kind": "centralised", "links": {"loop_latency_s": 2.5}, "learner": {"arm_capacity": 2000}}
+    config = parse_config({**SMALL, "problem": problem, "scenarios": {}, "agents": agents, "training": training})
+    tree = config.model_dump(mode="json") | {"architecture": architecture}
+    run = pipeline.train_run(parse_config(tree), tmp_path / "system")
+    rows = read_metrics(run.path).to_pylist()
+    assert {(row["slot"], row["seed"]) for row in rows if row["name"] == "no_decision"} == {
+        (slot, seed) for slot in (20, 40, 60, 80) for seed in (0, 1)
+    }
+    undecided = [row["value"] for row in rows if row["name"] == "no_decision"]
+    assert min(undecided) > 0.4, "two of three tasks come while a device waits"
+    summary = json.loads(run.summary.read_text())
+    assert summary["export"]["decision_agreement"] == 1
+    assert load_policy(run.policy).manifest["algorithm"] == "ddqn"
+    assert pipeline.resume_run(run.path).path == run.path
