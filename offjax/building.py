@@ -1,6 +1,7 @@
 """Problems and architectures out of configurations: the one place where a key becomes a number in SI units."""
 
 import dataclasses
+from types import ModuleType
 from typing import Any
 
 from offjax.agents import make_agent
@@ -16,6 +17,7 @@ from offjax.config import (
     TaskSetConfig,
 )
 from offjax.errors import ConfigError
+from offjax.learning import lives, train
 from offjax.learning.access_point import Links
 from offjax.learning.augment import Noise, Relabel
 from offjax.learning.centralised import Centralised
@@ -93,17 +95,23 @@ def _path(field: str, chosen: BaseProblemConfig) -> str:
     return "problem.slots" if field == "horizon" else f"problem.{field}" if known else field
 
 
-def build_architecture(config: RunConfig, agent_name: str, problem: Problem) -> Architecture:
-    """The architecture of a configuration around one of its agents.
+def trainer_of(config: RunConfig) -> ModuleType:
+    """What trains the agents of a configuration: see ``Unit.trainer``."""
+    return train if config.architecture is None else lives
+
+
+def build_agent(config: RunConfig, agent_name: str, problem: Problem) -> Any:
+    """What a configuration trains under one of its names: the algorithm, or an architecture around it.
 
     Raises:
         ConfigError: numbers, an agent or a problem that do not go together.
     """
     chosen, fields = config.architecture, dict(config.agents.named())[agent_name]
-    assert chosen is not None
+    agent = make_agent(agent_name, **fields.model_dump())
+    if chosen is None:
+        return agent
     try:
-        learner = _learner(chosen, make_agent(agent_name, **fields.model_dump()), problem)
-        return _architecture(chosen, learner)
+        return _architecture(chosen, _learner(chosen, agent, problem))
     except ConfigError as error:
         raise ConfigError(_own_path(error.field, agent_name), error.value, error.allowed) from None
 

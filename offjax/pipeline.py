@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from offjax.agents import make_agent
-from offjax.building import build_architecture, build_problem, make_scenario
+from offjax.building import build_agent, build_problem, make_scenario, trainer_of
 from offjax.config import Nieto2024Config, RunConfig, config_hash, is_sweep, load_config, to_yaml
 from offjax.errors import ConfigError
 from offjax.evaluation import setting as evaluation
@@ -29,7 +28,6 @@ from offjax.evaluation.validation import Validator
 from offjax.export.bundle import PolicySource, load_policy, record_parity, write_bundle
 from offjax.export.parity import measure_parity, parity_observations
 from offjax.learning.keys import Purpose, key_of, keys_of
-from offjax.learning.system_unit import SystemUnit
 from offjax.learning.unit import Unit, UnitState, load_unit, require_memory, train_unit
 from offjax.problems import nieto2024
 from offjax.problems.scenario import Scenario
@@ -91,22 +89,19 @@ def build_tasks(config: RunConfig) -> list[Task]:
     tasks: list[Task] = []
     for scenario in config.problem.scenarios:
         problem = build_problem(config, scenario, config.problem.devices // training.worlds)
-        for name, fields in config.agents.named():
-            place, count = len(tasks), len(seeds)
-            own: dict[str, Any] = {
-                "name": f"{name}-{Path(scenario).stem}",
-                "agents": (make_agent(name, **fields.model_dump()),) * count,
-                "problems": (problem,) * count,
-                "seeds": seeds,
-                "keys": tuple(jax.random.fold_in(key_of(seed, Purpose.TRAIN), place) for seed in seeds),
-                "plan": plan,
-                "rounds": training.rounds,
-                "checkpoint_rounds": training.checkpoint_rounds,
-            }
-            if config.architecture is None:
-                unit = Unit(**own)
-            else:
-                unit = SystemUnit(**own, architectures=(build_architecture(config, name, problem),) * count)
+        for name, _ in config.agents.named():
+            place = len(tasks)
+            unit = Unit(
+                name=f"{name}-{Path(scenario).stem}",
+                agents=(build_agent(config, name, problem),) * len(seeds),
+                problems=(problem,) * len(seeds),
+                seeds=seeds,
+                keys=tuple(jax.random.fold_in(key_of(seed, Purpose.TRAIN), place) for seed in seeds),
+                plan=plan,
+                rounds=training.rounds,
+                checkpoint_rounds=training.checkpoint_rounds,
+                trainer=trainer_of(config),
+            )
             tasks.append(Task(name, scenario, unit))
     return tasks
 
@@ -272,7 +267,7 @@ def _trained(
     for task in tasks:
         unit = task.unit
         learnt = unit.learnt(states[unit.name])
-        row = Trained(LABELS[task.agent_name], unit.agents[0], learnt, unit.plan.independent)
+        row = Trained(LABELS[task.agent_name], unit.algorithms[0], learnt, unit.plan.independent)
         table.setdefault(task.scenario, {})[f"trained_{task.agent_name}"] = row
     return table
 
@@ -383,7 +378,7 @@ def _one_learner(unit: Unit, learnt: Any, learner: int | None) -> Any:
 def _export(config: RunConfig, task: Task, seed: int, learnt: Any, run: Path, out: Path) -> dict[str, Any]:
     """Write the bundle of what a training seed has learnt, and measure its parity."""
     unit = task.unit
-    problem, agent = unit.problems[seed], unit.agents[seed]
+    problem, agent = unit.problems[seed], unit.algorithms[seed]
     low = np.asarray([feature.low for feature in problem.features], np.float32)
     high = np.asarray([feature.high for feature in problem.features], np.float32)
 

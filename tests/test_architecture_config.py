@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offjax.building import build_architecture, build_problem
+from offjax.building import build_agent, build_problem
 from offjax.config import ArchitectureConfig, load_config, parse_config, parse_sweep, to_yaml
 from offjax.errors import ConfigError
+from offjax.learning import lives
 from offjax.learning.augment import Noise, Relabel
 from offjax.learning.centralised import Centralised
 from offjax.learning.distributed import Distributed
+from offjax.learning.sweep import group
 from offjax.pipeline import build_tasks
 from offjax.replay.flow import Flow
 from offjax.replay.gan import Gan
+from offjax.sweeps.trials import make_trials
 
 FILE = Path(__file__).parents[1] / "configs/laas2022_distributed.yaml"
 BASE = {
@@ -33,7 +36,7 @@ def _config(agent="ddqn", fields=None, training=None, **architecture):
 
 def _built(agent="ddqn", fields=None, **architecture):
     config = _config(agent, fields, **architecture)
-    return build_architecture(config, agent, build_problem(config, "calm", 20))
+    return build_agent(config, agent, build_problem(config, "calm", 20))
 
 
 def test_every_number_reaches_its_record_in_si_units():
@@ -134,17 +137,31 @@ def test_what_does_not_fit_is_one_line(changes, line):
 def _built_any(**changes):
     config = _config(**changes)
     (name, _), *_ = config.agents.named()
-    return build_architecture(config, name, build_problem(config, "calm", 20))
+    return build_agent(config, name, build_problem(config, "calm", 20))
 
 
 def test_relabelling_needs_a_reward_in_closed_form():
     problem = {"name": "nieto2024", "devices": 20, "slots": 40}
     config = parse_config({**BASE, "problem": problem, "architecture": {"generator": {"kind": "relabel"}}})
     with pytest.raises(ConfigError, match=r"architecture\.generator\.kind: .*reward in closed form: laas2022"):
-        build_architecture(config, "ddqn", build_problem(config, "scenario1", 20))
+        build_agent(config, "ddqn", build_problem(config, "scenario1", 20))
 
 
-def test_a_sweep_refuses_an_architecture():
-    sweep = {"base": {**BASE, "architecture": {}}, "axes": {"agents.ddqn.gamma": [0.0, 0.9]}}
-    with pytest.raises(ConfigError, match=r"base\.architecture: 'distributed' .*offjax train"):
-        parse_sweep(sweep)
+def test_a_sweep_varies_an_architecture():
+    axes = {"architecture.sending_period": [1, 4], "architecture.kind": ["distributed", "centralised"]}
+    sweep = parse_sweep({"base": {**BASE, "architecture": {}}, "axes": axes})
+    trials = make_trials(sweep, sweep.grid())
+    assert len(trials) == 4 * BASE["training"]["seeds"]
+    assert [(type(own.member.agent), own.member.agent.sending_period) for own in trials[::2]] == [
+        (Distributed, 1),
+        (Centralised, 1),
+        (Distributed, 4),
+        (Centralised, 4),
+    ]
+    assert all(own.member.trainer is lives for own in trials)
+    assert [len(members) for members in group([own.member for own in trials])] == [4, 4]
+
+
+def test_an_axis_needs_an_architecture_in_the_base():
+    with pytest.raises(ConfigError, match=r"architecture\.sending_period.* base has "):
+        parse_sweep({"base": BASE, "axes": {"architecture.sending_period": [1, 4]}})

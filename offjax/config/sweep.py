@@ -24,7 +24,7 @@ OWN_AXES = {
     "training.seeds": "seeds are an axis anyway: set base.training.seeds",
     "training.seed": "seeds are an axis anyway: set base.training.seeds and base.training.seed",
 }
-SWEPT = ("agents", "problem", "training", "scenarios")
+SWEPT = ("agents", "architecture", "problem", "training", "scenarios")
 Measure = Literal["validation_reward", "validation_regret", "reward", "success"]
 Point = dict[str, Any]  # path of each axis -> value
 
@@ -220,9 +220,6 @@ def parse_sweep(tree: Mapping[str, Any], folder: Path = Path()) -> SweepConfig:
 
 def _check(sweep: SweepConfig, run: RunConfig) -> None:
     tree = _tree(run)
-    if run.architecture is not None:
-        text = "a sweep trains agents that see every experience: leave it out; `offjax train` runs architectures"
-        raise ConfigError("base.architecture", run.architecture.kind, text)
     for path in sweep.axes:
         if path in OWN_AXES:
             raise ConfigError("axes", path, OWN_AXES[path])

@@ -24,7 +24,7 @@ class Validator:
     def __call__(self, place: int, state: TrainState) -> dict[str, np.ndarray]:
         """Rewards per device and slot of the members of a chunk, and their regrets to the oracle's: [chunk]."""
         unit, group = self.unit, self.unit.groups[place]
-        policy = Learned(unit.records[place][0], state.agent, unit.plan.independent)
+        policy = Learned(unit.trainer.algorithm(unit.records[place][0]), state.agent, unit.plan.independent)
         reward = self._rewards(policy, [self.problems[index] for index in group])
         return {"reward": reward, "regret": np.asarray([self._oracle(self.problems[i]) for i in group]) - reward}
 

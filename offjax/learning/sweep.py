@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from offjax.learning import train
 from offjax.learning.train import Plan, TrainState
 from offjax.learning.unit import Unit
 from offjax.memory import available_bytes, bytes_of
@@ -25,20 +26,29 @@ class Member:
     """One agent to train."""
 
     number: int
-    agent: Any  # the algorithm record
+    agent: Any  # the record of what is trained: an algorithm or an architecture
     problem: Problem
     key: jax.Array
     plan: Plan
     rounds: int
     checkpoint_rounds: int
     validation_devices: int  # 0 = none
+    trainer: Any = train  # see ``Unit``
 
 
 def structure(member: Member) -> Any:
     """What members must share to be trained by one program; numbers do not count, shapes do."""
     leaves, treedef = jax.tree.flatten((member.agent, member.problem))
     shapes = tuple((np.shape(leaf), str(np.asarray(leaf).dtype)) for leaf in leaves)
-    return treedef, shapes, member.plan, member.rounds, member.checkpoint_rounds, member.validation_devices
+    return (
+        treedef,
+        shapes,
+        member.plan,
+        member.rounds,
+        member.checkpoint_rounds,
+        member.validation_devices,
+        member.trainer,
+    )
 
 
 def group(members: Sequence[Member]) -> list[list[Member]]:
@@ -64,6 +74,7 @@ def make_unit(name: str, members: Sequence[Member], chunk: int, own_problems: bo
         chunk=chunk,
         own_problems=own_problems,
         devices=devices if len(devices) > 1 else (),
+        trainer=first.trainer,
     )
 
 
@@ -102,7 +113,7 @@ def choose_chunk(unit: Unit) -> int:
 
 def candidates(unit: Unit) -> list[int]:
     """Sizes that are worth a try, the likeliest first: on a CPU wide networks lose by vmap, narrow ones gain."""
-    width = max(getattr(unit.agents[0], "hidden", (64,)))
+    width = max(getattr(unit.algorithms[0], "hidden", (64,)))
     sizes: tuple[int, ...]
     if jax.default_backend() != "cpu":
         sizes = (128, 1024, 16)

@@ -61,6 +61,11 @@ class TrainState(struct.PyTreeNode):
     slots: jax.Array  # [] int32 slots trained
 
 
+def algorithm(agent: Any) -> Any:
+    """The algorithm record that learns and decides: what is trained here is one itself."""
+    return agent
+
+
 @typed_jit(static_argnames=("plan",))
 def init(key: jax.Array, agent: Any, problem: Problem, plan: Plan) -> TrainState:
     """A fresh run.

@@ -52,7 +52,7 @@ class Unit:
     """What is trained, and for how long."""
 
     name: str  # names its checkpoints and its rows of the metrics
-    agents: tuple[Any, ...]  # [K] algorithm records of one structure
+    agents: tuple[Any, ...]  # [K] records of one structure, of what ``trainer`` trains
     problems: tuple[Problem, ...]  # [K] of the devices of one world, one structure
     seeds: tuple[int, ...]  # [K] the number of each member in the metrics
     keys: tuple[jax.Array, ...]  # [K]
@@ -62,6 +62,7 @@ class Unit:
     chunk: int = 1  # members that one program trains at once
     own_problems: bool = False  # members differ in their problem
     devices: tuple[jax.Device, ...] = ()  # that chunks are dealt out to, one by one; by default all on jax's own
+    trainer: Any = train  # the module: of algorithms, or of architectures (:mod:`offjax.learning.lives`)
 
     def __post_init__(self) -> None:
         """Refuse members whose problems differ where only one would be used, with a ValueError."""
@@ -72,6 +73,11 @@ class Unit:
     def members(self) -> int:
         """K."""
         return len(self.seeds)
+
+    @property
+    def algorithms(self) -> tuple[Any, ...]:
+        """[K] the algorithm record of each member."""
+        return tuple(self.trainer.algorithm(agent) for agent in self.agents)
 
     @property
     def round_steps(self) -> int:
@@ -104,15 +110,15 @@ class Unit:
         (agent, problem), keys = self.records[place], [self.keys[i] for i in self.groups[place]]
         keys = self.put(place, keys)
         if self.chunk == 1:
-            return train.init(keys[0], agent, problem, self.plan)
-        return train.init_many(jnp.stack(keys), agent, problem, self.plan, self.own_problems)
+            return self.trainer.init(keys[0], agent, problem, self.plan)
+        return self.trainer.init_many(jnp.stack(keys), agent, problem, self.plan, self.own_problems)
 
     def step(self, place: int, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         """One round of one chunk, whose state is donated."""
         agent, problem = self.records[place]
         if self.chunk == 1:
-            return train.train_round(agent, problem, state, self.plan)
-        return train.train_rounds(agent, problem, state, self.plan, self.own_problems)
+            return self.trainer.train_round(agent, problem, state, self.plan)
+        return self.trainer.train_rounds(agent, problem, state, self.plan, self.own_problems)
 
     def compile(self) -> None:
         """Compile the program of a round; meant to run beside ``start_chunk``, which compiles another one.
@@ -123,9 +129,9 @@ class Unit:
             return
         (agent, problem), state = self.records[0], jax.eval_shape(lambda: self.start_chunk(0))
         if self.chunk == 1:
-            compile_ahead(train.train_round, agent, problem, state, self.plan)
+            compile_ahead(self.trainer.train_round, agent, problem, state, self.plan)
         else:
-            compile_ahead(train.train_rounds, agent, problem, state, self.plan, self.own_problems)
+            compile_ahead(self.trainer.train_rounds, agent, problem, state, self.plan, self.own_problems)
 
     def put(self, place: int, tree: Any) -> Any:
         """What a chunk needs, on its device."""

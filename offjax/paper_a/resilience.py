@@ -259,8 +259,8 @@ def claim_38(config: PaperAConfig, latencies: Sequence[float], found: Result) ->
     apart = np.abs(waiting - expected(config, np.asarray(latencies), found)[:, None]).max(axis=0)
     band, tasks = mean_over_seeds(apart), int(config.resilience.fleets[0].tasks)
     reason = (
-        f"largest difference of the centralised curve from (ceil(L/tau) - 1) / ceil((L + S)/tau) over {count} latencies, "
-        f"one service time; a run has {tasks} tasks and may end within a cycle of them, so that 0.01 is allowed"
+        f"largest difference of the centralised curve from (ceil(L/tau) - 1) / ceil((L + S)/tau) over {count} "
+        f"latencies, one service time; a run has {tasks} tasks and may end within a cycle of them: 0.01 is allowed"
     )
     holds = float(band.high) <= 0.01
     return Claim(

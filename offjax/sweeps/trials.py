@@ -7,8 +7,7 @@ from typing import Any
 
 import jax
 
-from offjax.agents import make_agent
-from offjax.building import build_problem
+from offjax.building import build_agent, build_problem, trainer_of
 from offjax.config import RunConfig, SweepConfig
 from offjax.evaluation.validation import Validator
 from offjax.learning.keys import Purpose, key_of, keys_of
@@ -75,14 +74,14 @@ def _seeds(
     training, (scenario, name, place) = config.training, where
     problem = build(config, scenario, config.problem.devices // training.worlds)
     validation = build(config, scenario, training.validation_devices) if training.validation_devices else None
-    agent = make_agent(name, **dict(config.agents.named())[name].model_dump())
+    agent = build_agent(config, name, problem)
     plan = make_plan(config)
     trials = []
     for index in range(training.seeds):
         seed = training.seed + index
         key = jax.random.fold_in(key_of(seed, Purpose.TRAIN), place)
         rest = (plan, training.rounds, training.checkpoint_rounds, training.validation_devices)
-        member = Member(start + index, agent, problem, key, *rest)
+        member = Member(start + index, agent, problem, key, *rest, trainer=trainer_of(config))
         trial = Trial(start + index, start, point, name, scenario, seed, member, validation, training.seed)
         trials.append(trial)
     return trials

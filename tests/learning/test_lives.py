@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from offjax.agents import make_agent
-from offjax.learning import system, system_unit
+from offjax.learning import lives, system
 from offjax.learning.centralised import Centralised
 from offjax.learning.cloud import Learner
 from offjax.learning.distributed import Distributed
 from offjax.learning.generated import Generated, columns_of
-from offjax.learning.system_unit import SystemUnit
 from offjax.learning.train import Plan
-from offjax.learning.unit import load_unit, train_unit
+from offjax.learning.unit import Unit, load_unit, train_unit
 from offjax.problems import laas2022
 from offjax.replay.flow import Flow
 from offjax.runs.log import MetricsLog
@@ -26,7 +25,7 @@ class Interrupted(Exception):
     """Somebody pulled the plug."""
 
 
-def _unit(kind="distributed", fits=False) -> SystemUnit:
+def _unit(kind="distributed", fits=False, **changes) -> Unit:
     problem = laas2022.make(devices=DEVICES, devices_per_cell=2)
     agent = make_agent("ddqn", hidden=(4,), batch_size=4, epsilon_decay_updates=20)
     flow = Flow(columns_of(problem), width=8, blocks=1, batch_size=4, solver_steps=2)
@@ -34,16 +33,17 @@ def _unit(kind="distributed", fits=False) -> SystemUnit:
     numbers = {"weights_period": 2, "generated_share": 0.5, "brm_capacity": 100, "arm_capacity": 60, "fit_period": 6}
     learner = Learner(agent, augment=made if fits else None, **numbers)
     record = Distributed(learner, sending_period=2) if kind == "distributed" else Centralised(learner)
-    return SystemUnit(
+    return Unit(
         name=kind,
-        agents=(agent,) * 2,
+        agents=(record,) * 2,
         problems=(problem,) * 2,
         seeds=(0, 1),
         keys=tuple(jax.random.split(jax.random.key(3, impl="philox4x32"))),
         plan=Plan(horizon=SLOTS, worlds=1, points=2),
         rounds=ROUNDS,
         checkpoint_rounds=1,
-        architectures=(record,) * 2,
+        trainer=lives,
+        **changes,
     )
 
 
@@ -92,13 +92,13 @@ def test_the_agent_goes_on_from_life_to_life(runs):
 
 def test_a_new_life_has_full_batteries_nothing_under_way_and_the_networks_of_the_old_one():
     unit = _unit()
-    architecture, problem = unit.architectures[0], unit.problems[0]
+    architecture, problem = unit.agents[0], unit.problems[0]
     state = system.init(unit.keys[0], architecture, problem)
     state, _ = system.run(architecture, problem, state, SLOTS)
     here = np.ones((architecture.links.places, DEVICES), bool)
     held = jnp.arange(DEVICES, dtype=jnp.int32) % 2
     state = state.replace(down=state.down.replace(there=here), versions=state.versions.replace(held=held))
-    after = jax.jit(system_unit.reborn)(architecture, problem, state)
+    after = jax.jit(lives.reborn)(architecture, problem, state)
     assert not after.up.there.any()
     assert not after.down.there.any()
     assert not after.transitions.under_way.any()
@@ -113,10 +113,10 @@ def test_a_new_life_has_full_batteries_nothing_under_way_and_the_networks_of_the
 def test_what_a_life_was_like_is_what_the_report_counts(kind):
     """Bytes are those that the architecture counts on the host, and shares are those of all tasks."""
     unit = _unit(kind)
-    architecture, problem = unit.architectures[0], unit.problems[0]
+    architecture, problem = unit.agents[0], unit.problems[0]
     state = system.init(unit.keys[0], architecture, problem)
     _, report = system.run(architecture, problem, state, SLOTS)
-    told = system_unit.measures(architecture, problem, report, 2)
+    told = lives.measures(architecture, problem, report, 2)
     steps, traffic = SLOTS * DEVICES, architecture.traffic(problem, report)
     up = traffic["experiences"] + traffic.get("requests", 0)
     down = traffic.get("weights_air", 0) + traffic.get("answers", 0)
@@ -130,8 +130,21 @@ def test_what_a_life_was_like_is_what_the_report_counts(kind):
     assert all(np.isfinite(value).all() for value in told.values())
 
 
-def test_a_unit_of_several_worlds_is_no_system():
+def test_members_side_by_side_are_those_of_one_after_the_other(tmp_path):
+    """As a sweep trains them: decisions are the same, and so is everything that is counted."""
+    rows = []
+    for chunk in (1, 2):
+        unit = _unit("centralised", chunk=chunk)
+        train_unit(unit, tmp_path / str(chunk))
+        found = MetricsLog(tmp_path / str(chunk), unit.name).read().to_pylist()
+        rows.append({(row["seed"], row["slot"], row["name"]): row["value"] for row in found})
+    assert rows[0].keys() == rows[1].keys()
+    for place in rows[0]:
+        assert rows[1][place] == pytest.approx(rows[0][place], rel=1e-4, abs=1e-6), place
+
+
+def test_a_system_has_one_world_and_one_agent():
     unit = _unit()
-    fields = {name: getattr(unit, name) for name in unit.__dataclass_fields__}
-    with pytest.raises(ValueError, match="has one world"):
-        SystemUnit(**(fields | {"plan": Plan(horizon=SLOTS, worlds=2)}))
+    for plan in (Plan(horizon=SLOTS, worlds=2), Plan(horizon=SLOTS, worlds=1, independent=True)):
+        with pytest.raises(ValueError, match="one world and one agent"):
+            lives.init(unit.keys[0], unit.agents[0], unit.problems[0], plan)

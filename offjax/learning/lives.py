@@ -1,11 +1,11 @@
-"""A unit whose members are whole systems: an architecture in one world, life by life, resumable like any other.
+"""Training a whole system: an architecture in one world, life by life; a unit trains it like an agent of its own.
 
 A round is a life of the devices, ``plan.horizon`` slots. After it they start again with full batteries and nothing
-under way; the agent keeps its networks and memories, and every device the network that it holds.
+under way; the agent keeps its networks and memories, and every device the network that it holds. The functions are
+those of :mod:`offjax.learning.train`, with an architecture in the place of an algorithm.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,43 +15,44 @@ from offjax.learning import system
 from offjax.learning.system import Architecture, Report, SystemState
 from offjax.learning.train import Plan, look
 from offjax.learning.transitions import no_transitions
-from offjax.learning.unit import Unit
 from offjax.problems.spec import Problem
-from offjax.typed_jit import compile_ahead, typed_jit
+from offjax.typed_jit import typed_jit
 from offjax.world.records import DROPS, End
 
 
-@dataclass(frozen=True)
-class SystemUnit(Unit):
-    """What is trained, and for how long; the agent of a member is that of its architecture."""
+def algorithm(architecture: Architecture) -> object:
+    """The algorithm record that learns and decides."""
+    return architecture.learner.agent
 
-    architectures: tuple[Architecture, ...] = ()  # [K]
 
-    def __post_init__(self) -> None:
-        """Refuse members side by side in one program, and several worlds, with a ValueError."""
-        super().__post_init__()
-        if self.chunk != 1 or self.plan.worlds != 1 or len(self.architectures) != self.members:
-            raise ValueError(f"{self.name}: a system is alone in its program and has one world")
+def init(key: jax.Array, architecture: Architecture, problem: Problem, plan: Plan) -> SystemState:
+    """A fresh system.
 
-    def start_chunk(self, place: int) -> Any:
-        """A fresh system."""
-        return system.init(self.put(place, self.keys[place]), *self._system(place))
+    Args:
+        key: typed random key.
+        architecture: the record.
+        problem: of ``D`` devices, with a server in the cloud.
+        plan: static.
 
-    def step(self, place: int, state: Any) -> tuple[Any, dict[str, jax.Array]]:
-        """One life of it; the state is donated."""
-        return live(*self._system(place), state, self.plan)
+    Raises:
+        ValueError: a plan of several worlds, or of a learner for each device.
+    """
+    if plan.worlds != 1 or plan.independent:
+        raise ValueError("an architecture has one world and one agent")
+    return system.init(key, architecture, problem)
 
-    def compile(self) -> None:
-        """See the base."""
-        if not self.devices:
-            compile_ahead(live, *self._system(0), jax.eval_shape(lambda: self.start_chunk(0)), self.plan)
 
-    def _system(self, place: int) -> tuple[Architecture, Problem]:
-        return self.put(place, (self.architectures[place], self.problems[place]))
+@typed_jit(static_argnames=("plan", "own_problems"))
+def init_many(
+    keys: jax.Array, architectures: Architecture, problems: Problem, plan: Plan, own_problems: bool
+) -> SystemState:
+    """Fresh systems of several members [K]; the arguments are those of :func:`init` and :func:`train_rounds`."""
+    axes = (0, 0, 0 if own_problems else None)
+    return jax.vmap(partial(init, plan=plan), in_axes=axes)(keys, architectures, problems)
 
 
 @typed_jit(static_argnames=("plan",), donate_argnames=("state",))
-def live(
+def train_round(
     architecture: Architecture, problem: Problem, state: SystemState, plan: Plan
 ) -> tuple[SystemState, dict[str, jax.Array]]:
     """One life of all devices, then the start of the next.
@@ -60,11 +61,35 @@ def live(
         architecture: its numbers are traced.
         problem: its numbers are traced.
         state: donated.
-        plan: static; of one world.
+        plan: static.
 
     Returns:
         the state to go on from, and the means [points] of every metric over the parts of the life.
     """
+    return live(architecture, problem, state, plan)
+
+
+@typed_jit(static_argnames=("plan", "own_problems"), donate_argnames=("states",))
+def train_rounds(
+    architectures: Architecture, problems: Problem, states: SystemState, plan: Plan, own_problems: bool
+) -> tuple[SystemState, dict[str, jax.Array]]:
+    """One life of several systems at once: every leaf of ``architectures`` and ``states`` is [K, ...].
+
+    Args:
+        architectures: records of one structure.
+        problems: one for all, or one each [K, ...] where ``own_problems``.
+        states: donated.
+        plan: static.
+        own_problems: static.
+    """
+    axes = (0, 0 if own_problems else None, 0)
+    return jax.vmap(partial(live, plan=plan), in_axes=axes)(architectures, problems, states)
+
+
+def live(
+    architecture: Architecture, problem: Problem, state: SystemState, plan: Plan
+) -> tuple[SystemState, dict[str, jax.Array]]:
+    """The same as :func:`train_round` inside a program."""
     state, report = system.run(architecture, problem, state, plan.round_slots)
     return reborn(architecture, problem, state), measures(architecture, problem, report, plan.points)
 
