@@ -83,17 +83,11 @@ class LearningCurvesConfig(Record):
 
 
 class SharesConfig(Record):
-    """Fig. 2 at one k, with other shares of generated rows in a batch, and with an age limit."""
+    """Fig. 2 at one k, with other shares of generated rows in a batch."""
 
     sparsity: Sparsity = Field(default=10, description="a whole number from 2, one of those of learning_curves")
     shares: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(increasing)] = Field(
         default=(0.1, 0.25, 0.5, 0.9), description="a rising list of numbers from 0 to 1: shares of a batch"
-    )
-    age_limit: int = whole(
-        150,
-        1,
-        1_000_000,
-        "iterations: that a generated row lasts where there is a limit (a fit's period: the last fit)",
     )
 
 

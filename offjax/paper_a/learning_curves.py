@@ -106,7 +106,7 @@ def held_out_rows(config: PaperAConfig) -> Experience:
 
 
 def architecture(
-    config: PaperAConfig, problem: Problem, arm: str, k: Any, random: Any, share: Any = None, age_limit: Any = np.inf
+    config: PaperAConfig, problem: Problem, arm: str, k: Any, random: Any, share: Any = None
 ) -> Distributed:
     """The system of an arm: one of ``k`` experiences is sent; with ``random`` decisions it learns nothing.
 
@@ -117,7 +117,6 @@ def architecture(
         k: a number.
         random: 0 or 1.
         share: of a batch that is generated; 1 - 1/k if not given.
-        age_limit: iterations after which a generated row is not learnt from.
     """
     own = config.learning_curves
     agent = systems.ddqn(
@@ -132,7 +131,6 @@ def architecture(
         augment=arms.augment(config, problem, arm),
         weights_period=config.system.weights_period,
         generated_share=1.0 - 1.0 / k if share is None else share,
-        age_limit=age_limit,
         learning_starts=own.learning_starts,
         brm_capacity=own.brm_capacity,
         arm_capacity=own.arm_capacity,
