@@ -179,7 +179,7 @@ class ScaleConfig(Record):
 class OptimumConfig(Record):
     """Learned decisions beside the exact optimum of the cell, where devices share the air and the edge server."""
 
-    cells: Counts = Field(default=(1, 4, 20), description="a rising list of whole numbers: devices of a cell")
+    cells: Counts = Field(default=(4, 20), description="a rising list of whole numbers: devices of a cell")
     devices: int = whole(20, 1, 100_000, "devices: of the fleet, a multiple of each")
     slots: int = whole(1_500, 10, 10_000_000, "slots: of training")
     states: int = whole(30, 2, 10_000, "states: held out, in which every device has a task")

@@ -145,8 +145,7 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Path) -> l
             rows.append([cell, name, value, low, high])
         own = mean_over_seeds(score(found))
         axis.set_xticks(range(len(bars)), list(bars.values()), rotation=20, fontsize=8)
-        who = f"cells of {cell}" if cell > 1 else "nobody shares"
-        axis.set_title(f"{who}: learned scores {float(own.value):.3f} of 1", fontsize=10)
+        axis.set_title(f"cells of {cell}: learned scores {float(own.value):.3f} of 1", fontsize=10)
         axis.grid(alpha=0.3, axis="y")
         rows.append([cell, "score_learned", float(own.value), *interval(own)])
     axes[0, 0].set_ylabel("cost of a task, equation (4)")
