@@ -19,6 +19,7 @@ from offjax.paper_a.store import Job, Result
 
 NAME = "shares"
 ARMS = ("relabel", *GENERATORS)
+TICKS = (-1, -0.5, -0.2, -0.1, -0.05, 0, 0.05)  # a linear scale around 0, logarithmic beyond
 REFERENCES = "thinned"  # the job of Fig. 2 with random decisions, real and thinned data
 
 Numbers = dict[str, np.ndarray]
@@ -77,7 +78,9 @@ def draw(config: PaperAConfig, results: Mapping[str, Result], folder: Any) -> li
         style = {"color": f"C{list(LABELS).index(arm)}", "label": LABELS[arm]}
         axis.errorbar(own.shares, above.value, error, marker="o", ms=3, lw=1.2, capsize=2, **style)
     axis.axhline(0.0, color="black", lw=0.8)
-    axis.set_yscale("symlog", linthresh=0.05)
+    axis.set_yscale("symlog", linthresh=TICKS[-1])
+    axis.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axis.set_yticks([], minor=True)
     axis.set_xlabel("share of a batch that is generated")
     axis.set_ylabel("score above that of thinned data")
     axis.grid(alpha=0.3)
