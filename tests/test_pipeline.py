@@ -152,6 +152,7 @@ def test_the_same_run_again_has_the_same_bits(run, tmp_path):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_a_centralised_system_is_trained_compared_and_exported(tmp_path):
     """With the loop slower than the tasks come, it drops what comes meanwhile; its policy is a policy like others."""
     problem = {"name": "laas2022", "devices": 20, "slots": 40}

@@ -130,6 +130,7 @@ def test_what_a_life_was_like_is_what_the_report_counts(kind):
     assert all(np.isfinite(value).all() for value in told.values())
 
 
+@pytest.mark.slow
 def test_members_side_by_side_are_those_of_one_after_the_other(tmp_path):
     """As a sweep trains them: decisions are the same, and so is everything that is counted."""
     rows = []
