@@ -113,13 +113,11 @@ def build_agent(config: RunConfig, agent_name: str, problem: Problem) -> Any:
     try:
         return _architecture(chosen, _learner(chosen, agent, problem))
     except ConfigError as error:
-        raise ConfigError(_own_path(error.field, agent_name), error.value, error.allowed) from None
+        raise ConfigError(_own_path(error.field), error.value, error.allowed) from None
 
 
-def _own_path(field: str, agent_name: str) -> str:
+def _own_path(field: str) -> str:
     """Where a number of an architecture stands in a configuration."""
-    if field in ("n_steps", "prioritised"):
-        return f"agents.{agent_name}.{field}"
     if field in LearnerConfig.model_fields:
         return f"architecture.learner.{field}"
     if field in ("relabel", "augment"):

@@ -166,12 +166,25 @@ def _check_rollouts(config: RunConfig, name: str, rollout_slots: int) -> None:
         raise ConfigError("training.points_per_round", training.points_per_round, text)
 
 
+FIXED = {  # of a ddqn in an architecture
+    "n_steps": "experiences reach the cloud one by one, with gaps",
+    "prioritised": "the augmented memory is sampled uniformly",
+    "replay_capacity": "architecture.learner has brm_capacity and arm_capacity",
+    "updates_per_step": "architecture.learner.iterations says how often it learns",
+    "rollout_slots": "it learns in every slot",
+}
+
+
 def _check_architecture(config: RunConfig, own: ArchitectureConfig) -> None:
     """All devices live in one world, and share one agent."""
     for field, value in {"worlds": 1, "learners": "shared"}.items():
         found = getattr(config.training, field)
         if found != value:
             raise ConfigError(f"training.{field}", found, f"{value} with an architecture: one agent, and one world")
+    for name, reason in FIXED.items() if config.agents.ddqn else ():
+        value, default = getattr(config.agents.ddqn, name), DdqnConfig.model_fields[name].default
+        if value != default:
+            raise ConfigError(f"agents.ddqn.{name}", value, f"{str(default).lower()} with an architecture: {reason}")
     period, slots = own.generator.fit_period, config.problem.slots
     if own.generator.fits and slots % period:
         text = f"it must divide problem.slots = {slots}"

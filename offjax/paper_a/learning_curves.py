@@ -72,7 +72,7 @@ def _fit_seconds(config: PaperAConfig, arm: str) -> float:
     own = config.generators
     if arm not in GENERATORS:
         return 0.0
-    return 0.2 + 8e-3 * own.gan_steps if arm == "gan" else 1e-4 * own.pool + 5e-3 * own.flow_steps
+    return 0.4 + 1.6e-2 * own.gan_steps if arm == "gan" else 2e-4 * own.pool + 9e-3 * own.flow_steps
 
 
 def settings(config: PaperAConfig, arm: str) -> list[tuple[int, bool]]:

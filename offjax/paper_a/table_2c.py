@@ -77,7 +77,7 @@ def jobs(config: PaperAConfig) -> list[Job]:
     own = config.table_2c
     updates = 5e-4 * own.updates
     plain = (len(own.sparsities) + 1) * config.seeds * updates
-    fits = {"gan": 6e-3 * own.gan_steps, "flow": 4e-3 * own.flow_steps}
+    fits = {"gan": 1.6e-2 * own.gan_steps, "flow": 9e-3 * own.flow_steps}
     made = {
         kind: len(own.generator_sparsities) * config.seeds * (fit + len(OPTIONS) * updates)
         for kind, fit in fits.items()

@@ -73,9 +73,9 @@ def seen(config: PaperAConfig) -> dict[str, tuple[Span, ...]]:
     """Short failures before the one that lasts, each node in its turn, evenly over the time until then."""
     chosen, found = config.traffic, dict[str, tuple[Span, ...]]()
     turn = chosen.turn_slots
-    for round in range(1, chosen.seen_failures + 1):
+    for before in range(1, chosen.seen_failures + 1):
         for place, nodes in enumerate(NODES.values()):
-            start = (round * len(NODES) + place) * turn
+            start = (before * len(NODES) + place) * turn
             for node in nodes:
                 found[node] = (*found.get(node, ()), (start, start + chosen.seen_slots))
     return found
@@ -158,7 +158,7 @@ def jobs(config: PaperAConfig) -> list[Job]:
     depends |= {"traffic": config.traffic.model_dump(mode="json", exclude={"window", "recovered", "quick_slots"})}
     steps = len(cases(config)) * config.seeds * config.traffic.slots
     return [
-        Job("traffic", "systems", depends, 20.0 + 2e-4 * steps, partial(run_systems, config)),
+        Job("traffic", "systems", depends, 20.0 + 6e-4 * steps, partial(run_systems, config)),
         Job(
             "traffic",
             "reachable",
